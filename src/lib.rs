@@ -1,0 +1,10 @@
+//! Coliseum.
+
+pub mod clock;
+pub mod disk;
+pub mod event;
+pub mod limits;
+pub mod passport;
+pub mod problem;
+pub mod projection;
+pub mod units;

@@ -1,0 +1,67 @@
+//! Every bound in one list: what is refused, what is cut, what is kept in memory.
+//! Related bounds are asserted against each other at compile time.
+
+/// One event's JSON, in bytes.
+pub const EVENT_BYTES_MAX: usize = 32 * 1024;
+/// How deep arrays and objects may nest in an event; the event itself is level 1.
+pub const JSON_DEPTH_MAX: usize = 32;
+/// Type of an event, in bytes.
+pub const EVENT_TYPE_BYTES_MAX: usize = 64;
+/// An id (user, artist, event, track, message, session, device), in bytes.
+pub const ID_BYTES_MAX: usize = 128;
+/// `source`, and the words of a catalogue field, in bytes.
+pub const WORD_BYTES_MAX: usize = 32;
+/// Free text of a catalogue field (names, cities, genres), in bytes.
+pub const TEXT_BYTES_MAX: usize = 1024;
+/// Artists in one line-up or one `artistIds`.
+pub const ARTIST_IDS_MAX: usize = 100;
+/// Genres in one profile.
+pub const GENRES_MAX: usize = 100;
+/// `amountCents` of one event.
+pub const AMOUNT_CENTS_MAX: i128 = 1_000_000_000_000;
+/// `weight` of one vote.
+pub const VOTE_WEIGHT_MAX: i128 = 1_000;
+/// `durationSeconds` of one play.
+pub const DURATION_SECONDS_MAX: i128 = 86_400;
+/// How far `at` may lie ahead of the daemon's clock unless configured, in seconds.
+pub const AT_AHEAD_SECONDS_DEFAULT: u64 = 300;
+
+/// Events in one batch request unless configured.
+pub const BATCH_EVENTS_DEFAULT: usize = 10_000;
+/// Body of one batch request, decoded, in bytes, unless configured.
+pub const BATCH_BYTES_DEFAULT: usize = 8 * 1024 * 1024;
+/// The most that the two above can be configured to.
+pub const BATCH_EVENTS_MAX: usize = 100_000;
+pub const BATCH_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// A segment file's size, in bytes: default and smallest.
+pub const SEGMENT_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
+pub const SEGMENT_BYTES_MIN: u64 = 64 * 1024;
+pub const SEGMENT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// Free space under which writes are refused, in bytes, unless configured.
+pub const MIN_FREE_BYTES_DEFAULT: u64 = 256 * 1024 * 1024;
+/// Groups that may wait for the writer thread; one more is answered 503 `queue-full`.
+pub const APPEND_QUEUE_GROUPS_MAX: usize = 4096;
+/// Bytes of records that one batch (one sync) gathers before it stops taking more groups.
+pub const LOG_BATCH_GATHER_BYTES: usize = 4 * 1024 * 1024;
+
+/// Rows of a list: default and most.
+pub const LIST_LIMIT_DEFAULT: usize = 100;
+pub const LIST_LIMIT_MAX: usize = 1000;
+/// How long a read waits for `minSeq`, in milliseconds.
+pub const MIN_SEQ_WAIT_MS: u64 = 2000;
+
+/// HTTP: headers of one request, their bytes, the target's bytes.
+pub const HTTP_HEADERS_MAX: usize = 100;
+pub const HTTP_HEAD_BYTES_MAX: usize = 16 * 1024;
+pub const HTTP_TARGET_BYTES_MAX: usize = 8 * 1024;
+/// HTTP: time for the headers to arrive, and for a body to go on, in seconds.
+pub const HTTP_STALL_SECONDS: u64 = 10;
+pub const HTTP_CONNECTIONS_DEFAULT: usize = 1024;
+/// Request bytes in memory at once, decoded bodies included.
+pub const INFLIGHT_BYTES_DEFAULT: usize = 64 * 1024 * 1024;
+
+const _: () = assert!(EVENT_BYTES_MAX as u64 * 2 <= SEGMENT_BYTES_MIN);
+const _: () = assert!(BATCH_BYTES_DEFAULT <= BATCH_BYTES_MAX);
+const _: () = assert!(INFLIGHT_BYTES_DEFAULT >= BATCH_BYTES_DEFAULT * 2);
+const _: () = assert!(ID_BYTES_MAX <= u8::MAX as usize);

@@ -1,0 +1,108 @@
+//! What a request hands to the writer thread, and what it gets back.
+
+use crossbeam_channel::{Sender, TrySendError};
+use tokio::sync::oneshot;
+
+use super::record::{self, Envelope};
+use crate::units::Seq;
+
+/// The events of one request, already checked and encoded. They are stored in this order under one sync, all of them
+/// or, after a crash, none.
+#[derive(Debug, Default)]
+pub struct Group {
+    /// All or nothing: one bad event and none is stored.
+    pub atomic: bool,
+    pub(super) bytes: Vec<u8>,
+    pub(super) items: Vec<GroupItem>,
+}
+
+/// One event of a group: where its record lies in the group's bytes, and what the writer needs beside it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct GroupItem {
+    pub start: usize,
+    pub len: usize,
+    /// `at` lies too far ahead: refused unless its key turns out to be known.
+    pub ahead: bool,
+}
+
+impl Group {
+    pub fn new(atomic: bool) -> Group {
+        Group { atomic, ..Group::default() }
+    }
+    /// Adds an event. `ahead`: its `at` is too far in the future, so it is refused unless its key is already stored.
+    pub fn push(&mut self, envelope: &Envelope<'_>, ahead: bool) {
+        let start = self.bytes.len();
+        record::encode(envelope, &mut self.bytes);
+        self.items.push(GroupItem { start, len: self.bytes.len() - start, ahead });
+    }
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+}
+
+/// What became of one event of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Newly stored and on disk, under this number.
+    Stored(Seq),
+    /// The same event was stored before, under this number.
+    Duplicate(Seq),
+    /// The key belongs to another event, stored under this number. Nothing stored.
+    Conflict(Seq),
+    /// Refused: `at` is too far ahead of the clock.
+    Ahead,
+    /// Good by itself, not stored because another event of an atomic group was refused.
+    Withheld,
+}
+
+/// Why a group was not taken. Nothing of it was acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    #[error("{0} groups wait for the writer already; try again")]
+    QueueFull(usize),
+    #[error("the log takes no writes: {0}")]
+    ReadOnly(String),
+    /// The writer has stopped (shutdown, or a sync that failed); the event may or may not be in the log after a restart.
+    #[error("the log has stopped: {0}")]
+    Stopped(String),
+}
+
+pub(super) type Reply = oneshot::Sender<Result<Vec<Outcome>, AppendError>>;
+
+/// A group on its way to the writer.
+pub(super) struct Request {
+    pub group: Group,
+    pub reply: Reply,
+}
+
+/// The way into the log. Cheap to clone; the log stops when the last one is dropped.
+#[derive(Clone)]
+pub struct Appender {
+    pub(super) queue: Sender<Request>,
+}
+
+impl Appender {
+    /// Stores the group; resolves after the sync with one outcome for each event, in order.
+    pub async fn append(&self, group: Group) -> Result<Vec<Outcome>, AppendError> {
+        self.send(group)?.await.unwrap_or_else(|_| Err(AppendError::Stopped("the writer thread ended".into())))
+    }
+
+    /// The same for threads that may block.
+    pub fn append_blocking(&self, group: Group) -> Result<Vec<Outcome>, AppendError> {
+        self.send(group)?
+            .blocking_recv()
+            .unwrap_or_else(|_| Err(AppendError::Stopped("the writer thread ended".into())))
+    }
+
+    fn send(&self, group: Group) -> Result<oneshot::Receiver<Result<Vec<Outcome>, AppendError>>, AppendError> {
+        let (reply, answer) = oneshot::channel();
+        match self.queue.try_send(Request { group, reply }) {
+            Ok(()) => Ok(answer),
+            Err(TrySendError::Full(_)) => Err(AppendError::QueueFull(self.queue.len())),
+            Err(TrySendError::Disconnected(_)) => Err(AppendError::Stopped("the writer thread ended".into())),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Idempotency for ever in bounded memory.
