@@ -1,0 +1,559 @@
+//! Both forms of the index against a plain list of entries, its size, and files that are damaged.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::{Arc, OnceLock};
+
+use proptest::prelude::*;
+
+use super::encode::{
+    AT_CRC_AT, AT_RANGE_BYTES, COUNT_AT, FIELD_BYTES, FIELDS_AT, HEADER_BYTES, HEADER_CRC_AT, ROW_BYTES,
+};
+use super::query::{envelope_matches, subject_matches};
+use super::*;
+use crate::disk::{Disk, DiskFile, RealDisk};
+use crate::passport::{EntryFilter, Envelope};
+
+const KEY: TermKey = TermKey::new([7; 16]);
+const FIRST: Seq = Seq::new(1001);
+const DIGEST: [u8; 16] = [9; 16];
+const ATTENDED: &str = "concierto.event_attended";
+
+/// An entry as a test writes it down.
+#[derive(Clone, Debug)]
+struct Row {
+    user: String,
+    event_type: &'static str,
+    entity: Option<(&'static str, String)>,
+    artists: Vec<String>,
+    source: &'static str,
+    at: i64,
+}
+
+impl Row {
+    fn terms(&self) -> Terms<'_> {
+        Terms {
+            user_id: &self.user,
+            event_type: self.event_type,
+            entity: self.entity.as_ref().map(|(kind, id)| (*kind, id.as_str())),
+            source: self.source,
+            at: Timestamp::from_micros(self.at),
+        }
+    }
+
+    fn envelope(&self) -> Envelope<'_> {
+        Envelope {
+            received_at_micros: 0,
+            at_micros: self.at,
+            at_corrected: false,
+            event_type: self.event_type,
+            message_id: "m",
+            user_id: &self.user,
+            session_id: None,
+            device_id: None,
+            source: self.source,
+            payload: "{}",
+        }
+    }
+
+    /// The filter's rules, one after the other, by the contract's words.
+    fn passes(&self, filter: &EntryFilter) -> bool {
+        let category = self.event_type.split_once('.').map_or(self.event_type, |(category, _)| category);
+        let mut passes = true;
+        if let Some(user) = &filter.user_id {
+            passes &= self.user == *user;
+        }
+        if let Some(event_type) = &filter.event_type {
+            passes &= self.event_type == event_type;
+        }
+        if let Some(wanted) = &filter.category {
+            passes &= category == wanted;
+        }
+        if let Some(entity_type) = &filter.entity_type {
+            passes &= matches!(&self.entity, Some((kind, _)) if kind == entity_type);
+        }
+        if let Some(entity_id) = &filter.entity_id {
+            passes &= matches!(&self.entity, Some((_, id)) if id == entity_id);
+        }
+        if let Some(artist) = &filter.artist_id {
+            let of_line_up = self.event_type == ATTENDED
+                && matches!(&self.entity, Some((_, id)) if filter.or_attended_event_ids.contains(id));
+            passes &= self.artists.contains(artist) || of_line_up;
+        }
+        if let Some(source) = &filter.source {
+            passes &= self.source == source;
+        }
+        if let Some(from) = filter.from {
+            passes &= self.at >= from.micros();
+        }
+        if let Some(to) = filter.to {
+            passes &= self.at < to.micros();
+        }
+        passes
+    }
+}
+
+/// A file in memory.
+struct Bytes(Vec<u8>);
+
+impl DiskFile for Bytes {
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let start = offset as usize;
+        let bytes = self.0.get(start..start + buffer.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        buffer.copy_from_slice(bytes);
+        Ok(())
+    }
+    fn write_all_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+    fn len_bytes(&self) -> io::Result<u64> {
+        Ok(self.0.len() as u64)
+    }
+    fn truncate(&self, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn build(rows: &[Row]) -> SegmentIndexBuilder {
+    let mut builder = SegmentIndexBuilder::new(FIRST, KEY);
+    for row in rows {
+        builder.add(&row.terms(), &row.artists);
+    }
+    builder
+}
+
+fn open(bytes: Vec<u8>, count: u32) -> Result<SegmentIndex, IndexError> {
+    let segment = SegmentId { first_seq: FIRST, count, digest: DIGEST };
+    SegmentIndex::open_file(Arc::new(Bytes(bytes)), "test.idx".to_owned(), &segment)
+}
+
+/// A row from a few random bits, so that a failing case shrinks; `place` moves its time on.
+fn row(place: usize, bits: u64) -> Row {
+    const TYPES: [&str; 6] = [
+        ATTENDED,
+        "concierto.event_scheduled",
+        "coliseum.vote_cast",
+        "player.track_played",
+        "social.follow",
+        "unknown.thing",
+    ];
+    let pick = |shift: u32, of: u64| (bits >> shift) % of;
+    let event_type = TYPES[pick(0, 6) as usize];
+    // Ids are shared between the types of entity on purpose.
+    let id = pick(8, 5).to_string();
+    let entity = match event_type {
+        ATTENDED | "concierto.event_scheduled" => Some(("event", id)),
+        "coliseum.vote_cast" => Some(("artist", id)),
+        "player.track_played" => Some(("track", id)),
+        "social.follow" => Some((["user", "venue"][pick(16, 2) as usize], id)),
+        _ => None,
+    };
+    let artists = (0..pick(20, 4)).map(|n| (pick(24 + 4 * n as u32, 6)).to_string()).collect();
+    Row {
+        user: pick(40, 20).to_string(),
+        event_type,
+        entity,
+        artists,
+        source: ["api", "import", "segment"][pick(48, 3) as usize],
+        at: place as i64 * 10 + pick(52, 3000) as i64 - 1500,
+    }
+}
+
+fn any_rows(most: usize) -> impl Strategy<Value = Vec<Row>> {
+    prop::collection::vec(any::<u64>(), 0..most)
+        .prop_map(|bits| bits.into_iter().enumerate().map(|(place, bits)| row(place, bits)).collect())
+}
+
+fn any_filter() -> impl Strategy<Value = EntryFilter> {
+    fn word(words: &'static [&'static str]) -> impl Strategy<Value = Option<String>> {
+        prop::option::weighted(0.3, prop::sample::select(words).prop_map(str::to_owned))
+    }
+    let at = || prop::option::weighted(0.3, (-2000i64..40_000).prop_map(Timestamp::from_micros));
+    (
+        word(&["0", "1", "7", "nobody"]),
+        word(&[ATTENDED, "coliseum.vote_cast", "player.track_played", "social.follow", "no.such"]),
+        word(&["concierto", "coliseum", "social", "unknown", "no"]),
+        word(&["artist", "user", "event", "venue", "track", "planet"]),
+        word(&["0", "1", "4", "9"]),
+        word(&["0", "3", "5", "9"]),
+        prop::collection::vec(prop::sample::select(&["0", "2", "4", "9"][..]).prop_map(str::to_owned), 0..3),
+        word(&["api", "import", "none"]),
+        (at(), at()),
+    )
+        .prop_map(
+            |(user_id, event_type, category, entity_type, entity_id, artist_id, events, source, (from, to))| {
+                let or_attended_event_ids = events;
+                EntryFilter {
+                    user_id,
+                    event_type,
+                    category,
+                    entity_type,
+                    entity_id,
+                    artist_id,
+                    or_attended_event_ids,
+                    source,
+                    from,
+                    to,
+                }
+            },
+        )
+}
+
+/// Holds the candidates against the list: none missing, and none too many but for the blocks of time.
+fn check(rows: &[Row], filter: &EntryFilter, low: u32, high: u32, found: &[u32]) -> Result<(), TestCaseError> {
+    let found: BTreeSet<u32> = found.iter().copied().collect();
+    let timeless = EntryFilter { from: None, to: None, ..filter.clone() };
+    for (id, row) in (0u32..).zip(rows) {
+        let inside = (low..=high).contains(&id);
+        let block = (id / AT_BLOCK_ENTRIES * AT_BLOCK_ENTRIES) as usize;
+        let block = &rows[block..rows.len().min(block + AT_BLOCK_ENTRIES as usize)];
+        let earliest = block.iter().map(|row| row.at).min().expect("the row itself");
+        let latest = block.iter().map(|row| row.at).max().expect("the row itself");
+        let block_meets = filter.from.is_none_or(|from| from.micros() <= latest)
+            && filter.to.is_none_or(|to| to.micros() > earliest);
+        let expected = inside && block_meets && row.passes(&timeless);
+        prop_assert_eq!(found.contains(&id), expected, "entry {} {:?}", id, row);
+        prop_assert!(expected || !inside || !row.passes(filter), "entry {} is missing", id);
+    }
+    prop_assert!(found.iter().all(|id| (*id as usize) < rows.len()));
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn live_and_file_name_what_a_plain_search_finds(
+        rows in any_rows(3500),
+        filters in prop::collection::vec((any_filter(), 0u32..3600, 0u32..3600), 12),
+    ) {
+        let live = build(&rows);
+        let sealed = open(live.encode(DIGEST), rows.len() as u32).expect("a whole file opens");
+        sealed.verify().expect("a whole file is sound");
+        for (filter, a, b) in &filters {
+            for (low, high) in [(*a.min(b), *a.max(b)), (0, u32::MAX)] {
+                let Ok(found) = candidates(&live, filter, low, high);
+                check(&rows, filter, low, high, &found.iter().collect::<Vec<_>>())?;
+                let from_file = candidates(&sealed, filter, low, high).expect("a whole file answers");
+                prop_assert_eq!(&from_file, &found);
+            }
+        }
+    }
+
+    #[test]
+    fn the_live_index_answers_after_every_entry(rows in any_rows(60), filter in any_filter()) {
+        let mut live = SegmentIndexBuilder::new(FIRST, KEY);
+        for count in 0..rows.len() {
+            live.add(&rows[count].terms(), &rows[count].artists);
+            let Ok(found) = candidates(&live, &filter, 0, u32::MAX);
+            check(&rows[..=count], &filter, 0, u32::MAX, &found.iter().collect::<Vec<_>>())?;
+        }
+    }
+
+    #[test]
+    fn the_exact_test_says_what_a_plain_search_says(rows in any_rows(50), filter in any_filter()) {
+        for row in &rows {
+            let terms = row.terms();
+            let passes = envelope_matches(&row.envelope(), &filter)
+                && subject_matches(row.event_type, terms.entity, &row.artists, &filter);
+            prop_assert_eq!(passes, row.passes(&filter), "{:?}", row);
+        }
+    }
+
+    #[test]
+    fn hostile_bytes_with_good_checksums_never_panic(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..12),
+        filter in any_filter(),
+    ) {
+        let (rows, whole) = sample();
+        let mut bytes = whole.clone();
+        for (place, byte) in changes {
+            let place = place.index(bytes.len());
+            if !COUNT_AT.contains(&place) {
+                bytes[place] = byte;
+            }
+        }
+        reseal(&mut bytes);
+        if let Ok(index) = open(bytes, rows.len() as u32) {
+            let _ = index.verify();
+            if let Ok(found) = candidates(&index, &filter, 0, u32::MAX) {
+                prop_assert!(found.max().is_none_or(|id| id < index.count()));
+            }
+        }
+    }
+}
+
+/// Entries with many users, so that a field has several blocks, and their file.
+fn sample() -> &'static (Vec<Row>, Vec<u8>) {
+    static SAMPLE: OnceLock<(Vec<Row>, Vec<u8>)> = OnceLock::new();
+    SAMPLE.get_or_init(|| {
+        let mut random = Random(1);
+        let rows: Vec<Row> = (0..1500)
+            .map(|place| Row { user: format!("user-{place}"), ..row(place, random.next()) })
+            .collect();
+        let bytes = build(&rows).encode(DIGEST);
+        (rows, bytes)
+    })
+}
+
+/// Makes the checksums right again, as far as the lengths allow.
+fn reseal(bytes: &mut [u8]) {
+    let number = |bytes: &[u8], at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4 bytes"));
+    let seal = |bytes: &mut [u8], at: usize, crc: u32| bytes[at..at + 4].copy_from_slice(&crc.to_le_bytes());
+    let at_len = number(bytes, COUNT_AT.start).div_ceil(AT_BLOCK_ENTRIES) as usize * AT_RANGE_BYTES;
+    let fields: Vec<usize> = FIELDS_AT.step_by(FIELD_BYTES).collect();
+    let directories: Vec<usize> = fields.iter().map(|at| number(bytes, at + 4) as usize * ROW_BYTES).collect();
+    let first_directory = HEADER_BYTES + at_len;
+    let first_block = first_directory + directories.iter().sum::<usize>();
+    if first_block <= bytes.len() {
+        let mut block = first_block;
+        for row in (first_directory..first_block).step_by(ROW_BYTES) {
+            let end = block + number(bytes, row + 4) as usize;
+            if let Some(content) = bytes.get(block..end) {
+                let crc = crc32fast::hash(content);
+                seal(bytes, row + 12, crc);
+            }
+            block = end;
+        }
+        let mut start = first_directory;
+        for (field, len) in fields.into_iter().zip(directories) {
+            let crc = crc32fast::hash(&bytes[start..start + len]);
+            seal(bytes, field + 8, crc);
+            start += len;
+        }
+        let crc = crc32fast::hash(&bytes[HEADER_BYTES..first_directory]);
+        seal(bytes, AT_CRC_AT.start, crc);
+    }
+    let crc = crc32fast::hash(&bytes[..HEADER_CRC_AT.start]);
+    seal(bytes, HEADER_CRC_AT.start, crc);
+}
+
+#[test]
+fn a_flipped_bit_anywhere_is_found() {
+    let (rows, whole) = sample();
+    let count = rows.len() as u32;
+    let head = HEADER_BYTES + 64;
+    for place in (0..whole.len()).filter(|place| *place < head || place % 5 == 0) {
+        let mut bytes = whole.clone();
+        bytes[place] ^= 1 << (place % 8);
+        let answer = open(bytes, count).and_then(|index| index.verify());
+        assert!(answer.is_err(), "a flip at {place} of {} passed", whole.len());
+    }
+}
+
+#[test]
+fn a_look_up_of_a_flipped_file_is_right_or_an_error() {
+    let (rows, whole) = sample();
+    let count = rows.len() as u32;
+    let mut refused = 0;
+    for place in (0..whole.len()).step_by(41) {
+        let mut bytes = whole.clone();
+        bytes[place] ^= 1 << (place % 8);
+        let Ok(index) = open(bytes, count) else { continue };
+        for id in (0..rows.len()).step_by(300) {
+            match index.lookup(Term::User(&rows[id].user)) {
+                Ok(found) => assert_eq!(found.iter().collect::<Vec<_>>(), [id as u32]),
+                Err(error) => {
+                    assert!(matches!(error, IndexError::Damaged { .. }), "{error}");
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert!(refused > 0, "no flip fell into a block that was read");
+}
+
+#[test]
+fn a_file_that_is_cut_or_grown_does_not_open() {
+    let (rows, whole) = sample();
+    let count = rows.len() as u32;
+    for len in (0..whole.len()).filter(|len| *len < 300 || len % 97 == 0).chain([whole.len() - 1]) {
+        let error = open(whole[..len].to_vec(), count).err().expect("cut");
+        assert!(matches!(error, IndexError::Damaged { .. }), "{len}: {error}");
+    }
+    let longer = [whole.as_slice(), &[0]].concat();
+    assert!(matches!(open(longer, count), Err(IndexError::Damaged { .. })));
+}
+
+#[test]
+fn a_file_that_shrinks_after_it_was_opened_is_damage() {
+    struct Shrunk(Bytes);
+    impl DiskFile for Shrunk {
+        fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+            self.0.read_exact_at(buffer, offset)
+        }
+        fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+            self.0.write_all_at(bytes, offset)
+        }
+        fn len_bytes(&self) -> io::Result<u64> {
+            Ok(self.0.len_bytes()? + 1000)
+        }
+        fn truncate(&self, len_bytes: u64) -> io::Result<()> {
+            self.0.truncate(len_bytes)
+        }
+        fn sync(&self) -> io::Result<()> {
+            self.0.sync()
+        }
+    }
+    let (rows, whole) = sample();
+    let file = Arc::new(Shrunk(Bytes(whole[..whole.len() - 1000].to_vec())));
+    let segment = SegmentId { first_seq: FIRST, count: rows.len() as u32, digest: DIGEST };
+    let index = SegmentIndex::open_file(file, "test.idx".to_owned(), &segment).expect("its head is whole");
+    assert!(matches!(index.verify(), Err(IndexError::Damaged { .. })));
+}
+
+#[test]
+fn an_index_of_another_state_or_version_is_stale() {
+    let (rows, whole) = sample();
+    let count = rows.len() as u32;
+    let of = |segment: SegmentId| {
+        SegmentIndex::open_file(Arc::new(Bytes(whole.clone())), "test.idx".to_owned(), &segment).err()
+    };
+    let segment = SegmentId { first_seq: FIRST, count, digest: DIGEST };
+    assert!(of(segment).is_none());
+    for other in [
+        SegmentId { first_seq: FIRST.next(), ..segment },
+        SegmentId { count: count - 1, ..segment },
+        SegmentId { digest: [8; 16], ..segment },
+    ] {
+        assert!(matches!(of(other), Some(IndexError::Stale { .. })));
+    }
+    let mut newer = whole.clone();
+    newer[8] = 2;
+    reseal(&mut newer);
+    let error = open(newer, count).err().expect("another version").to_string();
+    assert_eq!(error, "test.idx: index version 2, this build reads 1");
+}
+
+#[test]
+fn an_empty_segment_has_an_index_without_entries() {
+    let live = build(&[]);
+    let index = open(live.encode(DIGEST), 0).expect("opens");
+    index.verify().expect("sound");
+    assert_eq!(index.at_range(), None);
+    for filter in [EntryFilter::default(), EntryFilter { user_id: Some("u".to_owned()), ..EntryFilter::default() }] {
+        assert!(candidates(&index, &filter, 0, u32::MAX).expect("answers").is_empty());
+        let Ok(found) = candidates(&live, &filter, 0, u32::MAX);
+        assert!(found.is_empty());
+    }
+}
+
+#[test]
+fn a_written_index_opens_and_replaces_what_was_there() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (rows, _) = sample();
+    let segment = |count| SegmentId { first_seq: FIRST, count, digest: DIGEST };
+    assert!(matches!(SegmentIndex::open(&RealDisk, dir.path(), &segment(0)), Err(IndexError::Missing { .. })));
+    std::fs::write(dir.path().join("00000000000000001001.idx.tmp"), "left by a crash").expect("written");
+    for count in [10, rows.len()] {
+        write(&RealDisk, dir.path(), &build(&rows[..count]), DIGEST).expect("written");
+        let index = SegmentIndex::open(&RealDisk, dir.path(), &segment(count as u32)).expect("opens");
+        index.verify().expect("sound");
+        let names: Vec<_> = RealDisk.list(dir.path()).expect("listed").into_iter().map(|entry| entry.name).collect();
+        assert_eq!(names, ["00000000000000001001.idx"]);
+    }
+}
+
+#[test]
+fn a_block_of_time_outside_the_range_is_skipped() {
+    let rows: Vec<Row> = (0..5000).map(|place| Row { at: place as i64, ..row(place, 0) }).collect();
+    let index = open(build(&rows).encode(DIGEST), 5000).expect("opens");
+    let range = AtRange { min: Timestamp::from_micros(0), max: Timestamp::from_micros(4999) };
+    assert_eq!(index.at_range(), Some(range));
+    let of = |from, to| {
+        let (from, to) = (Some(Timestamp::from_micros(from)), Some(Timestamp::from_micros(to)));
+        let filter = EntryFilter { from, to, ..EntryFilter::default() };
+        let found = candidates(&index, &filter, 0, u32::MAX).expect("answers");
+        (found.min(), found.max(), found.len())
+    };
+    assert_eq!(of(2047, 2048), (Some(1024), Some(2047), 1024));
+    assert_eq!(of(2047, 2049), (Some(1024), Some(3071), 2048));
+    assert_eq!(of(5000, 9000), (None, None, 0));
+    assert_eq!(of(-5, 0), (None, None, 0));
+}
+
+#[test]
+fn the_layout_of_version_1_is_as_it_was() {
+    let (_, whole) = sample();
+    // A change here takes a new version, so that older files are written again and not misread.
+    assert_eq!((whole.len(), crc32fast::hash(whole)), (0, 0));
+}
+
+/// xorshift64*.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+    /// Evenly from 0 to 1.
+    fn unit(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+/// What a segment of 64 MiB holds: 190,000 events of 300 bytes or so, 100,000 users, 10,000 artists by Zipf, 8 types.
+fn segment_rows() -> Vec<Row> {
+    const TYPES: [(&str, u64); 8] = [
+        ("player.track_played", 40),
+        ("coliseum.vote_cast", 20),
+        ("social.follow", 10),
+        ("treasury.money_spent", 10),
+        (ATTENDED, 8),
+        ("player.track_favorited", 5),
+        ("social.share", 5),
+        ("treasury.money_earned", 2),
+    ];
+    let mut random = Random(42);
+    (0..190_000)
+        .map(|place| {
+            let mut left = random.next() % 100;
+            let weighed = TYPES.iter().find(|(_, weight)| {
+                let here = left < *weight;
+                left = left.wrapping_sub(*weight);
+                here
+            });
+            let (event_type, _) = *weighed.expect("the weights make 100");
+            // Zipf with exponent 1 over 10,000: the rank is 10,000 to the power of an even number.
+            let artist = format!("artist-{}", 10_000f64.powf(random.unit()) as u64);
+            let entity = match event_type {
+                "player.track_played" | "player.track_favorited" => ("track", format!("{artist}-{}", random.next() % 20)),
+                ATTENDED => ("event", format!("event-{}", random.next() % 5000)),
+                _ => ("artist", artist.clone()),
+            };
+            Row {
+                user: format!("user-{}", random.next() % 100_000),
+                event_type,
+                entity: Some(entity),
+                artists: vec![artist],
+                source: if random.next() % 10 == 0 { "segment" } else { "api" },
+                at: place * 1000 + (random.next() % 60_000_000) as i64,
+            }
+        })
+        .collect()
+}
+
+#[test]
+fn a_segment_takes_under_16_bytes_an_entry_on_disk_and_100_in_memory() {
+    let rows = segment_rows();
+    let start = std::time::Instant::now();
+    let live = build(&rows);
+    let built = start.elapsed();
+    let bytes = live.encode(DIGEST);
+    let encoded = start.elapsed() - built;
+    let index = open(bytes.clone(), rows.len() as u32).expect("opens");
+    let directories: Vec<u64> = index.blocks_bytes().collect();
+    for (field, len) in ["user", "type", "category", "entity", "entityType", "artist", "source"].iter().zip(directories) {
+        println!("{field}: {:.2} bytes an entry", len as f64 / rows.len() as f64);
+    }
+    println!("file: {:.2}, memory: {:.1}", bytes.len() as f64 / rows.len() as f64, live.heap_bytes() as f64 / rows.len() as f64);
+    println!("built in {built:?}, encoded in {encoded:?}");
+    assert!(bytes.len() <= 16 * rows.len(), "{} bytes for {} entries", bytes.len(), rows.len());
+    assert!(live.heap_bytes() <= 100 * rows.len(), "{} bytes for {} entries", live.heap_bytes(), rows.len());
+}
