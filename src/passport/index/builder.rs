@@ -143,9 +143,6 @@ pub(super) fn entity<'e>(event: &'e Event<'_>) -> Option<(&'e str, &'e str)> {
 
 /// The artists that an event's own fields credit; of a type outside the catalogue those that it names, since a
 /// configured rule may credit them. May name one twice.
-pub(super) fn credited<'f, 'a>(facts: &'f Facts<'a>) -> Vec<&'f Cow<'a, str>> {
-    match facts {
-        Facts::Other { artist_id, artist_ids } => artist_id.iter().chain(artist_ids).collect(),
-        facts => facts.credited(),
-    }
+pub(super) fn credited<'f>(facts: &'f Facts<'_>) -> Vec<&'f str> {
+    facts.credited(true).collect()
 }
