@@ -107,10 +107,8 @@ impl EntryIndexes {
             builder.add_entry(&entry);
             ControlFlow::Continue(())
         })?;
-        let failed = |error: index::IndexError| ReadError::Io {
-            file: index::file_name(id.first_seq),
-            what: error.to_string(),
-        };
+        let failed =
+            |error: index::IndexError| ReadError::Io { file: index::file_name(id.first_seq), what: error.to_string() };
         index::write(log.disk.as_ref(), &log.dir, &builder, id.digest).map_err(failed)?;
         SegmentIndex::open(log.disk.as_ref(), &log.dir, id).map_err(failed)
     }

@@ -18,6 +18,8 @@ mod sealed;
 mod segment;
 mod spare;
 mod status;
+#[cfg(test)]
+mod tests;
 mod watermark;
 mod writer;
 

@@ -106,8 +106,7 @@ impl Passport {
             }
         }
         let keeper = Keeper::start(log.clone(), upkeep, todo).map_err(failed)?;
-        let spares =
-            SpareMaker::start(disk, dir, options.segment_bytes, options.min_free_bytes).map_err(failed)?;
+        let spares = SpareMaker::start(disk, dir, options.segment_bytes, options.min_free_bytes).map_err(failed)?;
         let writer = Writer {
             log: log.clone(),
             keys,

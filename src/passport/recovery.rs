@@ -20,7 +20,9 @@ use super::ReadError;
 use super::batch::{self, BatchError, BatchHeader, HEADER_BYTES, field};
 use super::log::Segment;
 use super::sealed::SealedSegment;
-use super::segment::{BatchPlace, FIRST_BATCH_OFFSET, Places, RawSegment, SegmentHeader, file_name, raw_name, seq_in_name};
+use super::segment::{
+    BatchPlace, FIRST_BATCH_OFFSET, Places, RawSegment, SegmentHeader, file_name, raw_name, seq_in_name,
+};
 use crate::clock::Clock;
 use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::units::Seq;
@@ -218,7 +220,9 @@ fn check_follows(before: Option<&Segment>, next: &Segment) -> Result<(), OpenErr
     let Some(before) = before else {
         return match after.first_seq.get() {
             1 => Ok(()),
-            first => damaged(format!("the log starts at seq {first}: the segments with seq 1 to {} are missing", first - 1)),
+            first => {
+                damaged(format!("the log starts at seq {first}: the segments with seq 1 to {} are missing", first - 1))
+            }
         };
     };
     let link = link(before);
@@ -233,7 +237,10 @@ fn check_follows(before: Option<&Segment>, next: &Segment) -> Result<(), OpenErr
         ));
     }
     if link.segment_id != after.previous_segment_id || link.last_checksum != after.previous_checksum {
-        return damaged(format!("it was not written behind {}: the chain of checksums breaks here", before.file_name()));
+        return damaged(format!(
+            "it was not written behind {}: the chain of checksums breaks here",
+            before.file_name()
+        ));
     }
     Ok(())
 }

@@ -210,12 +210,20 @@ impl SealedSegment {
         let mut bytes = vec![0; trailer.table_bytes as usize];
         self.read_at(&mut bytes, trailer.table_offset)?;
         if crc32fast::hash(&bytes) != trailer.table_checksum || bytes.len() % TABLE_ROW_BYTES != 0 {
-            return Err(self.damaged(trailer.table_offset, trailer.first_seq, "the block table's checksum does not match"));
+            return Err(self.damaged(
+                trailer.table_offset,
+                trailer.first_seq,
+                "the block table's checksum does not match",
+            ));
         }
         let table: Vec<BlockPlace> = bytes.chunks_exact(TABLE_ROW_BYTES).map(read_row).collect();
         let (mut offset, mut seq) = (0, trailer.first_seq);
         for place in &table {
-            if place.offset != offset || place.first_seq != seq || place.plain_bytes as usize > BLOCK_BYTES_MAX || place.count == 0 {
+            if place.offset != offset
+                || place.first_seq != seq
+                || place.plain_bytes as usize > BLOCK_BYTES_MAX
+                || place.count == 0
+            {
                 return Err(self.damaged(offset, seq, "the block table does not follow itself"));
             }
             offset += u64::from(place.compressed_bytes);
@@ -279,7 +287,8 @@ pub fn seal(disk: &dyn Disk, dir: &Path, raw: &RawSegment) -> Result<SealedSegme
         _ => {}
     }
     let file = disk.open(&temporary, OpenMode::CreateNew).map_err(failed)?;
-    let mut blocks = BlockWriter { file, offset: 0, plain: Vec::new(), count: 0, next: raw.first_seq(), table: Vec::new() };
+    let mut blocks =
+        BlockWriter { file, offset: 0, plain: Vec::new(), count: 0, next: raw.first_seq(), table: Vec::new() };
     let last_seq = raw.last_seq();
     let mut seq = raw.first_seq();
     while seq <= last_seq {

@@ -179,12 +179,8 @@ impl RawSegment {
 
     /// Every batch read back must be the one that was written there.
     fn check(&self, batches: &Batches, start: u64, seq: Seq) -> Result<(), ReadError> {
-        let damaged = |offset: u64, seq: Seq, what: String| ReadError::Damaged {
-            file: file_name(&self.path),
-            offset,
-            seq,
-            what,
-        };
+        let damaged =
+            |offset: u64, seq: Seq, what: String| ReadError::Damaged { file: file_name(&self.path), offset, seq, what };
         let (mut at, mut seq) = (0usize, seq);
         while at < batches.bytes.len() {
             let offset = start + at as u64;
@@ -192,8 +188,7 @@ impl RawSegment {
             if rest.len() < HEADER_BYTES {
                 return Err(damaged(offset, seq, "a batch header is cut short".into()));
             }
-            let header =
-                BatchHeader::read(&field(rest, 0)).map_err(|error| damaged(offset, seq, error.to_string()))?;
+            let header = BatchHeader::read(&field(rest, 0)).map_err(|error| damaged(offset, seq, error.to_string()))?;
             if header.segment_id != self.header.segment_id || header.offset != offset {
                 return Err(damaged(offset, seq, "a batch from another place lies here".into()));
             }

@@ -31,7 +31,8 @@ static NAMES: AtomicU64 = AtomicU64::new(0);
 pub(super) fn make(disk: &dyn Disk, dir: &Path, bytes: u64, min_free_bytes: u64) -> io::Result<Spare> {
     let free = disk.free_bytes(dir)?;
     if free < bytes.saturating_add(min_free_bytes) {
-        let what = format!("{free} bytes are free, the next segment takes {bytes} and min_free_bytes is {min_free_bytes}");
+        let what =
+            format!("{free} bytes are free, the next segment takes {bytes} and min_free_bytes is {min_free_bytes}");
         return Err(io::Error::new(io::ErrorKind::StorageFull, what));
     }
     let path = dir.join(format!("spare-{}.tmp", NAMES.fetch_add(1, Ordering::Relaxed)));

@@ -272,9 +272,9 @@ impl Writer {
         self.looked_at = Some(Instant::now());
         let min_free = self.options.min_free_bytes;
         let why = match self.log.disk.free_bytes(&self.log.dir) {
-            Ok(free) if free < min_free => {
-                Some(format!("{free} bytes are free on the disk, min_free_bytes is {min_free}; make room, and writes go on"))
-            }
+            Ok(free) if free < min_free => Some(format!(
+                "{free} bytes are free on the disk, min_free_bytes is {min_free}; make room, and writes go on"
+            )),
             Ok(_) if self.keys.recent_keys() > RECENT_KEYS * KEY_TABLES_BEHIND_MAX => {
                 Some("the idempotency index cannot be written fast enough; see the log for why".into())
             }

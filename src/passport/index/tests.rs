@@ -212,8 +212,8 @@ fn check(rows: &[Row], filter: &EntryFilter, low: u32, high: u32, found: &[u32])
         let block = &rows[block..rows.len().min(block + AT_BLOCK_ENTRIES as usize)];
         let earliest = block.iter().map(|row| row.at).min().expect("the row itself");
         let latest = block.iter().map(|row| row.at).max().expect("the row itself");
-        let block_meets = filter.from.is_none_or(|from| from.micros() <= latest)
-            && filter.to.is_none_or(|to| to.micros() > earliest);
+        let block_meets =
+            filter.from.is_none_or(|from| from.micros() <= latest) && filter.to.is_none_or(|to| to.micros() > earliest);
         let expected = inside && block_meets && row.passes(&timeless);
         prop_assert_eq!(found.contains(&id), expected, "entry {} {:?}", id, row);
         prop_assert!(expected || !inside || !row.passes(filter), "entry {} is missing", id);
@@ -291,9 +291,8 @@ fn sample() -> &'static (Vec<Row>, Vec<u8>) {
     static SAMPLE: OnceLock<(Vec<Row>, Vec<u8>)> = OnceLock::new();
     SAMPLE.get_or_init(|| {
         let mut random = Random(1);
-        let rows: Vec<Row> = (0..1500)
-            .map(|place| Row { user: format!("user-{place}"), ..row(place, random.next()) })
-            .collect();
+        let rows: Vec<Row> =
+            (0..1500).map(|place| Row { user: format!("user-{place}"), ..row(place, random.next()) }).collect();
         let bytes = build(&rows).encode(DIGEST);
         (rows, bytes)
     })
@@ -523,7 +522,9 @@ fn segment_rows() -> Vec<Row> {
             // Zipf with exponent 1 over 10,000: the rank is 10,000 to the power of an even number.
             let artist = format!("artist-{}", 10_000f64.powf(random.unit()) as u64);
             let entity = match event_type {
-                "player.track_played" | "player.track_favorited" => ("track", format!("{artist}-{}", random.next() % 20)),
+                "player.track_played" | "player.track_favorited" => {
+                    ("track", format!("{artist}-{}", random.next() % 20))
+                }
                 ATTENDED => ("event", format!("event-{}", random.next() % 5000)),
                 _ => ("artist", artist.clone()),
             };
@@ -549,10 +550,15 @@ fn a_segment_takes_under_16_bytes_an_entry_on_disk_and_100_in_memory() {
     let encoded = start.elapsed() - built;
     let index = open(bytes.clone(), rows.len() as u32).expect("opens");
     let directories: Vec<u64> = index.blocks_bytes().collect();
-    for (field, len) in ["user", "type", "category", "entity", "entityType", "artist", "source"].iter().zip(directories) {
+    for (field, len) in ["user", "type", "category", "entity", "entityType", "artist", "source"].iter().zip(directories)
+    {
         println!("{field}: {:.2} bytes an entry", len as f64 / rows.len() as f64);
     }
-    println!("file: {:.2}, memory: {:.1}", bytes.len() as f64 / rows.len() as f64, live.heap_bytes() as f64 / rows.len() as f64);
+    println!(
+        "file: {:.2}, memory: {:.1}",
+        bytes.len() as f64 / rows.len() as f64,
+        live.heap_bytes() as f64 / rows.len() as f64
+    );
     println!("built in {built:?}, encoded in {encoded:?}");
     assert!(bytes.len() <= 16 * rows.len(), "{} bytes for {} entries", bytes.len(), rows.len());
     assert!(live.heap_bytes() <= 100 * rows.len(), "{} bytes for {} entries", live.heap_bytes(), rows.len());
