@@ -37,8 +37,9 @@ impl Directory {
         })?;
         expect_crc(file, layout.remainders_offset(), "remainders", header.remainders_crc, crc)?;
 
-        let starts = group_starts(layout, &bits)
-            .ok_or_else(|| file.damaged(layout.bits_offset(), format!("quotients do not add up to {} keys", layout.keys)))?;
+        let starts = group_starts(layout, &bits).ok_or_else(|| {
+            file.damaged(layout.bits_offset(), format!("quotients do not add up to {} keys", layout.keys))
+        })?;
         bits.push(0);
         Ok(Directory { bits: bits.into(), starts, remainders: remainders.into() })
     }

@@ -96,7 +96,8 @@ impl Merge {
     /// Moves up to `keys` keys; `true` when all are moved.
     pub(super) fn step(&mut self, keys: usize) -> Result<bool, KeyError> {
         for _ in 0..keys {
-            let (least, next) = self.heads.iter().copied().enumerate().min_by_key(|(_, head)| *head).unwrap_or((0, END));
+            let (least, next) =
+                self.heads.iter().copied().enumerate().min_by_key(|(_, head)| *head).unwrap_or((0, END));
             if next == END {
                 return Ok(true);
             }

@@ -322,8 +322,7 @@ impl KeyIndex {
     pub fn seal(&mut self, last: Seq) -> Arc<Sealed> {
         assert!(last >= self.inserted_to, "sealed at seq {last} with seq {} inserted", self.inserted_to);
         self.forget_installed();
-        let room = self.recent.len().max(RECENT_KEYS);
-        let recent = std::mem::replace(&mut self.recent, Recent::with_room_for(room));
+        let recent = std::mem::replace(&mut self.recent, Recent::with_room_for(RECENT_KEYS));
         let sealed = Arc::new(Sealed { range: SeqRange::new(self.sealed_to.next(), last), recent });
         self.sealed_to = last;
         self.inserted_to = last;

@@ -40,11 +40,10 @@ pub struct DroppedFile {
 
 pub(super) fn open(disk: Arc<dyn Disk>, dir: PathBuf, log_id: [u8; 16], log_end: Seq) -> Result<Opened, KeyError> {
     let mut opening = Opening { disk: &*disk, dir: &dir, dropped: Vec::new() };
-    let (fingerprinter, runs) =
-        opening.files(log_id, log_end).and_then(|(fingerprinter, ranges)| {
-            let runs = opening.load(ranges, secret::check_value(&fingerprinter))?;
-            Ok((fingerprinter, runs))
-        })?;
+    let (fingerprinter, runs) = opening.files(log_id, log_end).and_then(|(fingerprinter, ranges)| {
+        let runs = opening.load(ranges, secret::check_value(&fingerprinter))?;
+        Ok((fingerprinter, runs))
+    })?;
     opening.sync_removals()?;
     let dropped = opening.dropped;
 

@@ -131,12 +131,7 @@ impl Run {
     }
 
     /// Reads the entries at those of the places that match in memory.
-    fn resolve(
-        &self,
-        fingerprint: Fingerprint,
-        places: Range<u64>,
-        mut each: impl FnMut(Seq),
-    ) -> Result<(), KeyError> {
+    fn resolve(&self, fingerprint: Fingerprint, places: Range<u64>, mut each: impl FnMut(Seq)) -> Result<(), KeyError> {
         let mut matches = self.directory.matches(&self.layout, fingerprint, places).peekable();
         while let Some(block) = matches.peek().map(|place| place / BLOCK_ENTRIES) {
             let mut buffer = [0; BLOCK_BYTES_MAX];
