@@ -79,6 +79,8 @@ pub const RUN_KEYS_MAX: u64 = 1 << 31;
 /// Adjacent runs of one level that are joined into one of the next.
 pub const MERGE_FAN_OUT: usize = 4;
 
+/// What a fresh recent table has room for. Tests seal small ones by the thousand, and let them grow.
+const TABLE_KEYS: usize = if cfg!(test) { 64 } else { RECENT_KEYS };
 /// Keys that [`KeyIndex::candidates_batch`] takes through one run at a time, so that their cache misses overlap.
 const LOOKUP_LANES: usize = 32;
 
@@ -227,7 +229,7 @@ impl KeyIndex {
         let covered_to = shared.runs.load().covered_to();
         KeyIndex {
             shared,
-            recent: Recent::with_room_for(RECENT_KEYS),
+            recent: Recent::with_room_for(TABLE_KEYS),
             sealed: VecDeque::new(),
             sealed_to: covered_to,
             inserted_to: covered_to,
@@ -322,8 +324,7 @@ impl KeyIndex {
     pub fn seal(&mut self, last: Seq) -> Arc<Sealed> {
         assert!(last >= self.inserted_to, "sealed at seq {last} with seq {} inserted", self.inserted_to);
         self.forget_installed();
-        let room = self.recent.len().max(RECENT_KEYS);
-        let recent = std::mem::replace(&mut self.recent, Recent::with_room_for(room));
+        let recent = std::mem::replace(&mut self.recent, Recent::with_room_for(TABLE_KEYS));
         let sealed = Arc::new(Sealed { range: SeqRange::new(self.sealed_to.next(), last), recent });
         self.sealed_to = last;
         self.inserted_to = last;

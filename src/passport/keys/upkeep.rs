@@ -107,15 +107,16 @@ impl Upkeep {
     /// Throws a damaged run away. Its range is a gap until [`Upkeep::rebuild`] has filled it; look-ups fail meanwhile.
     ///
     /// # Errors
-    /// The file could not be removed; it is no longer searched all the same.
+    /// The file could not be removed; the run is still there, and the call can be made again.
     pub fn discard(&mut self, run: SeqRange) -> Result<(), KeyError> {
         self.merge = None;
         let runs = self.shared.runs.load_full();
-        let removed: Vec<_> = runs.as_slice().iter().filter(|candidate| candidate.range() == run).cloned().collect();
-        if !removed.is_empty() {
+        let discarded: Vec<_> = runs.as_slice().iter().filter(|candidate| candidate.range() == run).cloned().collect();
+        self.remove(&discarded)?;
+        if !discarded.is_empty() {
             self.shared.runs.store(Arc::new(runs.without(run)));
         }
-        self.remove(&removed)
+        Ok(())
     }
 
     /// Fills a gap from the log.
@@ -162,7 +163,12 @@ impl Upkeep {
         }
         for run in runs {
             let path = self.dir.join(file_name(run.range()));
-            self.disk.remove(&path).map_err(|source| KeyError::Io { file: path.display().to_string(), source })?;
+            match self.disk.remove(&path) {
+                // Removed by a call before this one that failed later on.
+                Err(source) if source.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => return Err(KeyError::Io { file: path.display().to_string(), source }),
+                Ok(()) => {}
+            }
         }
         let to_error = |source: io::Error| KeyError::Io { file: self.dir.display().to_string(), source };
         self.disk.sync_dir(&self.dir).map_err(to_error)
