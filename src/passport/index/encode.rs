@@ -30,11 +30,8 @@ pub(super) const AT_RANGE_BYTES: usize = 16;
 const BLOCK_BYTES: usize = 2048;
 
 pub(super) fn encode(id: &SegmentId, key: &TermKey, at_blocks: &[AtRange], tables: &[PostingTable]) -> Vec<u8> {
-    let at: Vec<u8> = at_blocks
-        .iter()
-        .flat_map(|range| [range.min, range.max])
-        .flat_map(|at| at.micros().to_le_bytes())
-        .collect();
+    let at: Vec<u8> =
+        at_blocks.iter().flat_map(|range| [range.min, range.max]).flat_map(|at| at.micros().to_le_bytes()).collect();
     let fields: Vec<FieldWriter> = tables.iter().map(|table| encode_field(table, id.count)).collect();
 
     let mut bytes = Vec::new();

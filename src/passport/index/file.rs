@@ -113,7 +113,9 @@ impl SegmentIndex {
             offset += u64::from(row.len_bytes);
         }
         if offset != source.len_bytes {
-            return Err(source.damaged(offset, format!("{} bytes long, its directories say {offset}", source.len_bytes)));
+            return Err(
+                source.damaged(offset, format!("{} bytes long, its directories say {offset}", source.len_bytes))
+            );
         }
         let key = TermKey::new(array_at(&header, KEY_AT.start));
         Ok(SegmentIndex { file, name, count, key, at_blocks, fields })
