@@ -218,15 +218,16 @@ fn high() -> impl Strategy<Value = u32> {
 /// Holds the candidates against the list: none missing, and none too many but for the blocks of time.
 fn check(rows: &[Row], filter: &EntryFilter, low: u32, high: u32, found: &RoaringBitmap) -> Result<(), TestCaseError> {
     let timeless = EntryFilter { from: None, to: None, ..filter.clone() };
+    let block_meets = |block: &[Row]| {
+        let earliest = block.iter().map(|row| row.at).min();
+        let latest = block.iter().map(|row| row.at).max();
+        filter.from.is_none_or(|from| Some(from.micros()) <= latest)
+            && filter.to.is_none_or(|to| Some(to.micros()) > earliest)
+    };
+    let blocks: Vec<bool> = rows.chunks(AT_BLOCK_ENTRIES as usize).map(block_meets).collect();
     for (id, row) in (0u32..).zip(rows) {
         let inside = (low..=high).contains(&id);
-        let block = (id / AT_BLOCK_ENTRIES * AT_BLOCK_ENTRIES) as usize;
-        let block = &rows[block..rows.len().min(block + AT_BLOCK_ENTRIES as usize)];
-        let earliest = block.iter().map(|row| row.at).min().expect("the row itself");
-        let latest = block.iter().map(|row| row.at).max().expect("the row itself");
-        let block_meets =
-            filter.from.is_none_or(|from| from.micros() <= latest) && filter.to.is_none_or(|to| to.micros() > earliest);
-        let expected = inside && block_meets && row.passes(&timeless);
+        let expected = inside && blocks[(id / AT_BLOCK_ENTRIES) as usize] && row.passes(&timeless);
         prop_assert_eq!(found.contains(id), expected, "entry {} {:?}", id, row);
         prop_assert!(expected || !inside || !row.passes(filter), "entry {} is missing", id);
     }
