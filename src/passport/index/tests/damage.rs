@@ -29,7 +29,10 @@ proptest! {
         reseal(&mut bytes);
         if let Ok(index) = open(bytes, rows.len() as u32) {
             let _ = index.verify();
-            if let Ok(found) = candidates(&index, &filter, 0, u32::MAX) {
+            let _ = candidates(&index, &filter, 0, u32::MAX);
+            let users = rows.iter().step_by(50).map(|row| Term::User(&row.user));
+            let types = rows[..10].iter().map(|row| Term::Type(row.event_type));
+            for found in users.chain(types).filter_map(|term| index.lookup(term).ok()) {
                 prop_assert!(found.max().is_none_or(|id| id < index.count()));
             }
         }
