@@ -1,13 +1,12 @@
 //! The index of a segment that still grows.
 
-use std::borrow::Cow;
 use std::convert::Infallible;
 
 use roaring::RoaringBitmap;
 
 use super::postings::PostingTable;
 use super::{AT_BLOCK_ENTRIES, AtRange, Field, INDEX_ENTRIES_MAX, Postings, SegmentId, Term, TermKey};
-use crate::event::{Event, Facts, category};
+use crate::event::{Facts, category};
 use crate::passport::Entry;
 use crate::units::{Seq, Timestamp};
 
@@ -48,22 +47,22 @@ impl SegmentIndexBuilder {
     /// If it is not the next: a gap would shift every answer after it.
     pub fn add_entry(&mut self, entry: &Entry<'_>) {
         assert_eq!(entry.seq, self.first_seq.plus(u64::from(self.count)), "entries are indexed without a gap");
-        let subject = subject(entry);
+        let envelope = &entry.envelope;
+        let facts = facts(entry);
+        let entity = facts.as_ref().and_then(|facts| facts.entity(envelope.user_id));
         let terms = Terms {
-            user_id: entry.envelope.user_id,
-            event_type: entry.envelope.event_type,
-            entity: subject.as_ref().and_then(entity),
-            source: entry.envelope.source,
+            user_id: envelope.user_id,
+            event_type: envelope.event_type,
+            entity: entity.map(|(entity_type, id)| (entity_type.name(), id)),
+            source: envelope.source,
             at: entry.at(),
         };
-        match &subject {
-            Some(subject) => self.add(&terms, credited(&subject.facts)),
-            None => self.add::<&str>(&terms, []),
-        }
+        // A configured rule may credit any type's artists, now or later.
+        self.add(&terms, facts.iter().flat_map(|facts| facts.credited(true)));
     }
 
     /// Adds the next entry by its terms. An artist may be named twice.
-    pub fn add<A: AsRef<str>>(&mut self, terms: &Terms<'_>, artists: impl IntoIterator<Item = A>) {
+    pub fn add<'t>(&mut self, terms: &Terms<'_>, artists: impl IntoIterator<Item = &'t str>) {
         assert!(self.count < INDEX_ENTRIES_MAX, "a segment holds at most {INDEX_ENTRIES_MAX} entries");
         let range = AtRange::of(terms.at);
         match self.at_blocks.last_mut() {
@@ -79,7 +78,7 @@ impl SegmentIndexBuilder {
             self.push(Term::EntityType(entity_type));
         }
         for artist in artists {
-            self.push(Term::Artist(artist.as_ref()));
+            self.push(Term::Artist(artist));
         }
         self.count += 1;
     }
@@ -118,31 +117,8 @@ impl Postings for SegmentIndexBuilder {
     }
 }
 
-/// A stored entry as the event that it was, as far as its entity and its artists need it. `None` where the payload does
-/// not read as its type, which is so of an erased one only: such an entry has no entity and credits nobody.
-pub(super) fn subject<'a>(entry: &Entry<'a>) -> Option<Event<'a>> {
-    let envelope = entry.envelope;
-    let facts = Facts::of_stored(envelope.event_type, envelope.payload).ok()?;
-    Some(Event {
-        event_type: Cow::Borrowed(envelope.event_type),
-        user_id: Cow::Borrowed(envelope.user_id),
-        at: entry.at(),
-        sent_at: None,
-        message_id: None,
-        session_id: None,
-        device_id: None,
-        source: None,
-        facts,
-    })
-}
-
-/// The name of an event's entity type and the entity's id.
-pub(super) fn entity<'e>(event: &'e Event<'_>) -> Option<(&'e str, &'e str)> {
-    event.entity().map(|(entity_type, id)| (entity_type.name(), id))
-}
-
-/// The artists that an event's own fields credit; of a type outside the catalogue those that it names, since a
-/// configured rule may credit them. May name one twice.
-pub(super) fn credited<'f>(facts: &'f Facts<'_>) -> Vec<&'f str> {
-    facts.credited(true).collect()
+/// The typed fields of a stored entry. `None` where the payload does not read as its type, which is so of an erased one
+/// only: such an entry has no entity and credits nobody.
+pub(super) fn facts<'a>(entry: &Entry<'a>) -> Option<Facts<'a>> {
+    Facts::of_stored(entry.envelope.event_type, entry.envelope.payload).ok()
 }

@@ -10,7 +10,7 @@
 //! ```text
 //! entry -> SegmentIndexBuilder::add_entry        the active segment's live index: grows, and answers meanwhile
 //!       -> write(disk, dir, builder, digest)     at seal: `<first seq, 20 digits>.idx` beside the segment
-//!       -> SegmentIndex::open(disk, dir, id)     on demand, to be kept in the reader's LRU (about 0.2 bytes an entry)
+//!       -> SegmentIndex::open(disk, dir, id)     on demand, to be kept in the reader's LRU (about 0.1 bytes an entry)
 //!       -> candidates(&live or &sealed, filter, low, high) -> RoaringBitmap of local ids
 //!       -> read each entry, matches(&entry, filter)
 //! ```

@@ -2,7 +2,7 @@
 
 use roaring::RoaringBitmap;
 
-use super::builder::{credited, entity, subject};
+use super::builder::facts;
 use super::{AT_BLOCK_ENTRIES, AtRange, Term};
 use crate::event::{EntityType, category};
 use crate::passport::{Entry, EntryFilter, Envelope};
@@ -127,8 +127,9 @@ pub fn matches(entry: &Entry<'_>, filter: &EntryFilter) -> bool {
     if filter.entity_type.is_none() && filter.entity_id.is_none() && filter.artist_id.is_none() {
         return true;
     }
-    subject(entry).is_some_and(|event| {
-        subject_matches(entry.envelope.event_type, entity(&event), &credited(&event.facts), filter)
+    facts(entry).is_some_and(|facts| {
+        let entity = facts.entity(entry.envelope.user_id).map(|(entity_type, id)| (entity_type.name(), id));
+        subject_matches(entry.envelope.event_type, entity, facts.credited(true), filter)
     })
 }
 
@@ -144,10 +145,10 @@ pub(super) fn envelope_matches(envelope: &Envelope<'_>, filter: &EntryFilter) ->
 }
 
 /// The part of the test that is about the entity and the artists.
-pub(super) fn subject_matches<A: AsRef<str>>(
+pub(super) fn subject_matches<'t>(
     event_type: &str,
     entity: Option<(&str, &str)>,
-    artists: &[A],
+    mut artists: impl Iterator<Item = &'t str>,
     filter: &EntryFilter,
 ) -> bool {
     let (entity_type, entity_id) = entity.unzip();
@@ -159,6 +160,5 @@ pub(super) fn subject_matches<A: AsRef<str>>(
     }
     let Some(artist) = &filter.artist_id else { return true };
     let attends = |event_id: &str| filter.or_attended_event_ids.iter().any(|wanted| wanted == event_id);
-    artists.iter().any(|credited| credited.as_ref() == artist)
-        || event_type == ATTENDED && entity_id.is_some_and(attends)
+    artists.any(|credited| credited == artist) || event_type == ATTENDED && entity_id.is_some_and(attends)
 }
