@@ -280,8 +280,7 @@ mod tests {
     #[test]
     fn places_are_given_from_any_index() {
         let ids = ids(1000);
-        let board =
-            Board::of((0..1000).map(|n| Place { score: 1000 - i128::from(n), artist: ArtistNo::new(n) }), &ids);
+        let board = Board::of((0..1000).map(|n| Place { score: 1000 - i128::from(n), artist: ArtistNo::new(n) }), &ids);
         for index in [0, 1, 499, 500, 999, 1000, 5000] {
             let found: Vec<u32> = board.iter_from(index).map(|place| place.artist.get()).collect();
             assert_eq!(found, (index as u32..1000).collect::<Vec<_>>(), "from {index}");

@@ -34,8 +34,7 @@ impl Slab {
     /// One slab that holds what several hold.
     pub fn merged(slabs: &[Arc<Slab>]) -> Slab {
         let runs: Vec<&[Row]> = slabs.iter().map(|slab| slab.rows.as_slice()).collect();
-        let mut attendances: Vec<Attendance> =
-            slabs.iter().flat_map(|slab| slab.attendances.iter().cloned()).collect();
+        let mut attendances: Vec<Attendance> = slabs.iter().flat_map(|slab| slab.attendances.iter().cloned()).collect();
         attendances.sort_by_key(|attendance| (attendance.event, attendance.seq));
         Slab { rows: merge_rows(&runs), attendances }
     }

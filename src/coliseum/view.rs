@@ -68,7 +68,11 @@ pub struct Leaderboard<'v> {
 
 #[derive(Clone, Copy)]
 pub(super) enum Scores<'v> {
-    Live { scores: &'v imbl::Vector<Totals>, domain: Domain, window: Window },
+    Live {
+        scores: &'v imbl::Vector<Totals>,
+        domain: Domain,
+        window: Window,
+    },
     /// By artist: the score then, and one day earlier.
     Past(&'v [[i128; 2]]),
 }
@@ -223,9 +227,9 @@ impl View {
         let mut credits = self.credits_of(entry, &facts);
         credits.sort_by_key(|credit| credit.caused_by);
         let of = (entry.seq, entry.at());
-        let mutations = credits.iter().flat_map(|credit| {
-            score.mutations(&self.card(credit.artist).id, (credit.caused_by, credit.caused_at), of)
-        });
+        let mutations = credits
+            .iter()
+            .flat_map(|credit| score.mutations(&self.card(credit.artist).id, (credit.caused_by, credit.caused_at), of));
         mutations.collect()
     }
 
@@ -282,9 +286,8 @@ impl View {
     fn credits_of(&self, entry: &Entry<'_>, facts: &Facts<'_>) -> Vec<Credit> {
         let named = self.rules.rule(entry.envelope.event_type).is_some();
         let own = facts.credited(named).filter_map(|id| self.artist(id));
-        let mut credits: Vec<Credit> = own
-            .map(|artist| Credit { artist, caused_by: entry.seq, caused_at: entry.received_at() })
-            .collect();
+        let mut credits: Vec<Credit> =
+            own.map(|artist| Credit { artist, caused_by: entry.seq, caused_at: entry.received_at() }).collect();
         if let Facts::Attended { event_id, .. } = facts
             && let Some(lineup) = self.lineup(event_id)
         {
