@@ -1,6 +1,7 @@
 //! Coliseum.
 
 pub mod clock;
+pub mod coliseum;
 pub mod disk;
 pub mod event;
 pub mod limits;
