@@ -119,7 +119,8 @@ impl<P: Projection> Fold<P> {
         Fold::load(database, Place::Memory, identity, wiring)
     }
 
-    fn load(
+    /// Goes on from the checkpoint of an open file.
+    pub fn load(
         database: Arc<Database>,
         place: Place,
         identity: &Identity<P>,

@@ -49,8 +49,9 @@ pub(super) struct Follower<P: Projection> {
     openings_failed: u32,
     resume_at: Option<Instant>,
     flush_not_before: Option<Instant>,
-    flushed_at: Instant,
-    synced_at: Instant,
+    /// When the first entry was folded that no commit holds, and the first that no synced commit holds.
+    unflushed_since: Instant,
+    unsynced_since: Instant,
     read_trouble: Option<String>,
     store_trouble: Option<String>,
 }
@@ -79,8 +80,8 @@ impl<P: Projection> Follower<P> {
             openings_failed: 0,
             resume_at: None,
             flush_not_before: None,
-            flushed_at: Instant::now(),
-            synced_at: Instant::now(),
+            unflushed_since: Instant::now(),
+            unsynced_since: Instant::now(),
             read_trouble: None,
             store_trouble: None,
             identity,
@@ -90,9 +91,6 @@ impl<P: Projection> Follower<P> {
 
     pub fn fold(&self) -> Option<&Fold<P>> {
         self.fold.as_ref()
-    }
-    pub fn fold_mut(&mut self) -> Option<&mut Fold<P>> {
-        self.fold.as_mut()
     }
     pub fn place(&self) -> &Place {
         &self.place
@@ -115,13 +113,15 @@ impl<P: Projection> Follower<P> {
     pub fn flush_due(&self) -> Option<Instant> {
         let fold = self.fold.as_ref()?;
         let options = &self.wiring.options;
-        let plain = (fold.unflushed() > 0).then(|| self.flushed_at + options.flush_interval);
-        let synced = (fold.unsynced() > 0).then(|| self.synced_at + options.sync_interval);
+        let plain = (fold.unflushed() > 0).then(|| self.unflushed_since + options.flush_interval);
+        let synced = (fold.unsynced() > 0).then(|| self.unsynced_since + options.sync_interval);
         let due = plain.into_iter().chain(synced).min()?;
         Some(self.flush_not_before.map_or(due, |not_before| due.max(not_before)))
     }
 
-    /// Moves on by one batch: ticks if the minute has changed, folds, flushes if it is due.
+    /// Moves on by one batch: flushes if it is due, ticks if the minute has changed, folds.
+    ///
+    /// The flush comes first, so that a view of what was folded can be published between two steps, ahead of it.
     pub fn step(&mut self) -> Step {
         if let Some(resume_at) = self.resume_at {
             if Instant::now() < resume_at {
@@ -138,7 +138,8 @@ impl<P: Projection> Follower<P> {
     }
 
     fn work(&mut self) -> Result<Step, Trouble> {
-        let fold = self.fold.as_mut().expect("a step opens the file first");
+        self.flush_if_due(false);
+        let Some(fold) = &mut self.fold else { return Ok(Step::More) };
         let now = self.wiring.clock.now();
         if now.minute() != fold.minute() {
             fold.tick(now)?;
@@ -148,14 +149,25 @@ impl<P: Projection> Follower<P> {
         if room == 0 {
             return Ok(self.make_room());
         }
+        let (unflushed, unsynced) = (fold.unflushed(), fold.unsynced());
+        let started = Instant::now();
         let advance = fold.advance(&self.wiring, &mut self.trials, room)?;
+        if unflushed == 0 {
+            self.unflushed_since = started;
+        }
+        if unsynced == 0 {
+            self.unsynced_since = started;
+        }
         self.read_trouble = None;
         self.reading.succeeded();
-        self.flush_if_due(advance == Advance::FlushFirst);
         Ok(match advance {
-            Advance::CaughtUp if self.fold.is_some() => Step::CaughtUp,
-            Advance::Wait(until) if self.fold.is_some() => Step::Wait(until),
-            _ => Step::More,
+            Advance::CaughtUp => Step::CaughtUp,
+            Advance::Wait(until) => Step::Wait(until),
+            Advance::More => Step::More,
+            Advance::FlushFirst => {
+                self.flush_if_due(true);
+                Step::More
+            }
         })
     }
 
@@ -174,9 +186,9 @@ impl<P: Projection> Follower<P> {
         let Some(fold) = &self.fold else { return };
         let options = &self.wiring.options;
         let is_sync_due = fold.unsynced() > 0
-            && (fold.unsynced() >= options.sync_entries || self.synced_at.elapsed() >= options.sync_interval);
+            && (fold.unsynced() >= options.sync_entries || self.unsynced_since.elapsed() >= options.sync_interval);
         let is_due = fold.unflushed() > 0
-            && (fold.unflushed() >= options.flush_entries || self.flushed_at.elapsed() >= options.flush_interval);
+            && (fold.unflushed() >= options.flush_entries || self.unflushed_since.elapsed() >= options.flush_interval);
         let is_held = self.flush_not_before.is_some_and(|not_before| Instant::now() < not_before);
         if (is_sync_due || is_due || is_wanted) && !is_held {
             // A failure has been dealt with: the next step goes on from what there is.
@@ -210,10 +222,6 @@ impl<P: Projection> Follower<P> {
             return Err(why);
         }
         self.trials.flushed(fold.applied());
-        self.flushed_at = Instant::now();
-        if synced {
-            self.synced_at = self.flushed_at;
-        }
         self.flush_not_before = None;
         self.recovered();
         Ok(())
@@ -329,8 +337,6 @@ impl<P: Projection> Follower<P> {
             Ok(fold) => {
                 self.fold = Some(fold);
                 self.openings_failed = 0;
-                self.flushed_at = Instant::now();
-                self.synced_at = self.flushed_at;
                 Ok(())
             }
             Err(error) => Err(self.not_opened(&error)),

@@ -119,12 +119,11 @@ fn write_first(database: &Database, checkpoint: &Checkpoint) -> Result<(), Strin
 }
 
 fn database(file: File, options: &Options, verify: bool) -> Result<Arc<Database>, OpenError> {
-    let backend = FileBackend::new(file).map_err(OpenError::of_redb)?;
     #[cfg(test)]
     if let Some(faults) = &options.faults {
-        return build(faults.wrap(backend), options, verify);
+        return build(faults.wrap(file), options, verify);
     }
-    build(backend, options, verify)
+    build(FileBackend::new(file).map_err(OpenError::of_redb)?, options, verify)
 }
 
 fn build(backend: impl StorageBackend, options: &Options, verify: bool) -> Result<Arc<Database>, OpenError> {
