@@ -209,8 +209,7 @@ impl<P: Projection> Fold<P> {
                 }
             }
             count += 1;
-            let is_over =
-                count >= room || (count % ENTRIES_PER_LOOK == 0 && started.elapsed() >= wiring.options.batch);
+            let is_over = count >= room || (count % ENTRIES_PER_LOOK == 0 && started.elapsed() >= wiring.options.batch);
             if is_over {
                 outcome = Ok(Advance::More);
                 return ControlFlow::Break(());

@@ -370,8 +370,5 @@ impl<P: Projection> Follower<P> {
 
 /// Whether another file in its place is the answer.
 fn is_to_be_made(error: &LoadError) -> bool {
-    matches!(
-        error,
-        LoadError::Open(OpenError::Missing | OpenError::Disposable(_)) | LoadError::AheadOfLog { .. }
-    )
+    matches!(error, LoadError::Open(OpenError::Missing | OpenError::Disposable(_)) | LoadError::AheadOfLog { .. })
 }

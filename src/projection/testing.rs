@@ -324,19 +324,20 @@ pub fn recompute(log: &MemoryLog, applied: Seq, factor: i64, dead: &BTreeSet<u64
 }
 
 /// Writes of one file that no sync has covered yet.
+#[derive(Debug)]
 enum Write {
     At(u64, Vec<u8>),
     Len(u64),
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Image {
     synced: Vec<u8>,
     unsynced: Vec<Write>,
 }
 
 /// The disk beneath redb: it fills up, and it can be cut off from power.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Faults {
     pub full: AtomicBool,
     pub cut: AtomicBool,

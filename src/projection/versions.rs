@@ -255,8 +255,7 @@ impl<P: Projection> Building<P> {
         let (wake, woken) = bounded(1);
         let (done, built) = bounded(1);
         let builder = Builder { follower, wiring: Arc::clone(wiring), shared: Arc::clone(&shared), woken, done };
-        let thread =
-            thread::Builder::new().name(format!("build-{}", P::NAME)).spawn(move || builder.run())?;
+        let thread = thread::Builder::new().name(format!("build-{}", P::NAME)).spawn(move || builder.run())?;
         Ok(Building { shared, wake, built, thread })
     }
 
