@@ -1,0 +1,5 @@
+//! Scoring; here only its rules, which the configuration reads.
+
+pub mod rules;
+
+pub use rules::Rules;
