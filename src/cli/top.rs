@@ -142,7 +142,7 @@ pub fn table(board: &Board) -> String {
         writeln!(out, "{none}").expect("a String takes every write");
     } else {
         let mut table = Table::new();
-        table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(["#", "rank", "artist", "score", "change"]);
+        table.load_style(UTF8_HORIZONTAL_ONLY).set_header(["#", "rank", "artist", "score", "change"]);
         for row in &board.entries {
             table.add_row([
                 row.position.to_string(),

