@@ -1,7 +1,10 @@
 //! Coliseum.
 
+pub mod cli;
 pub mod clock;
 pub mod coliseum;
+pub mod config;
+pub mod daemon;
 pub mod disk;
 pub mod event;
 pub mod limits;
