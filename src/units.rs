@@ -65,8 +65,9 @@ impl Timestamp {
     pub fn to_rfc3339(self) -> String {
         let whole = self.0.div_euclid(1_000_000);
         let micros = self.0.rem_euclid(1_000_000);
-        let time = jiff::Timestamp::from_second(whole).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-        let civil = jiff::tz::Offset::UTC.to_datetime(time);
+        // A civil date and not jiff's own timestamp, which ends before the last day of the year 9999.
+        let epoch = jiff::civil::date(1970, 1, 1).at(0, 0, 0, 0);
+        let civil = epoch.saturating_add(jiff::SignedDuration::from_secs(whole));
         let mut text = format!(
             "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
             civil.year(),

@@ -6,12 +6,18 @@
 mod catalogue;
 mod credit;
 mod equal;
+mod fields;
 mod json;
+mod number;
+mod rules;
+mod scan;
+#[cfg(test)]
+mod tests;
 mod time;
 
 pub use catalogue::EVENT_TYPES;
 pub use equal::same_content;
-pub use json::check_document;
+pub use json::{array_elements, batch_elements, check_document};
 pub use time::parse_rfc3339;
 
 use std::borrow::Cow;
@@ -166,6 +172,17 @@ impl EntityType {
 
 impl<'a> Event<'a> {
     /// Checks one event's text against every rule of SPEC 1 that needs no clock.
+    ///
+    /// ```
+    /// use coliseum::event::Event;
+    /// let text = r#"{"type":"coliseum.vote_cast","userId":"u1","at":"2026-05-01T20:15:00Z","artistId":"a1","eventId":"e1"}"#;
+    /// let vote = Event::parse(text)?;
+    /// assert_eq!(vote.facts.credited(false).collect::<Vec<_>>(), ["a1"]);
+    ///
+    /// let problem = Event::parse(&text.replace("\"e1\"", "7")).expect_err("7 is no id");
+    /// assert_eq!((problem.status, problem.pointer.as_deref()), (422, Some("/eventId")));
+    /// # Ok::<(), coliseum::problem::Problem>(())
+    /// ```
     ///
     /// # Errors
     /// `not-json` 400 for text that is not one JSON document (too deep, a lone surrogate, trailing bytes);
