@@ -1,8 +1,10 @@
 //! Coliseum.
 
+pub mod capture;
 pub mod clock;
 pub mod disk;
 pub mod event;
+pub mod http;
 pub mod limits;
 pub mod passport;
 pub mod problem;

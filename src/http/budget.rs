@@ -46,6 +46,11 @@ impl ByteHold {
         Ok(())
     }
 
+    /// Everything it holds, moved out of it.
+    pub fn take(&mut self) -> ByteHold {
+        ByteHold { left: Arc::clone(&self.left), bytes: std::mem::take(&mut self.bytes) }
+    }
+
     /// Gives `bytes` of what it holds back.
     pub fn shrink(&mut self, bytes: usize) {
         let back = bytes.min(self.bytes);

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use hyper::HeaderMap;
@@ -51,8 +50,6 @@ pub(super) struct Room {
     pub heavy: Arc<Semaphore>,
     pub closing: watch::Receiver<bool>,
     pub heartbeat: Duration,
-    /// Set by a handler whose answer has no end of its own.
-    pub endless: Arc<AtomicBool>,
 }
 
 /// A whole request, for handlers that read the body, wait or stream.

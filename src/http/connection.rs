@@ -88,7 +88,8 @@ impl Progress {
         self.close.notify_one();
     }
     fn is_over(&self) -> bool {
-        self.end_when_answered.load(Ordering::Relaxed) && self.all_answered() && self.flushed.load(Ordering::Relaxed)
+        self.end_when_answered.load(Ordering::Relaxed)
+            && (self.ends_with_client() || self.all_answered() && self.flushed.load(Ordering::Relaxed))
     }
 }
 

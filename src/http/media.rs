@@ -87,7 +87,8 @@ pub fn accepted_coding(headers: &HeaderMap) -> Coding {
         for item in value.to_str().unwrap_or_default().split(',') {
             let mut parts = item.split(';').map(str::trim);
             let name = parts.next().unwrap_or_default().to_ascii_lowercase();
-            let quality = parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q="))).map_or(1000, thousandths);
+            let quality =
+                parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q="))).map_or(1000, thousandths);
             match name.as_str() {
                 "gzip" | "x-gzip" => gzip = Some(quality),
                 "zstd" => zstd = Some(quality),
@@ -129,15 +130,30 @@ mod tests {
         let check = |value| check_content_type(&headers(CONTENT_TYPE, &[value])).map_err(|problem| problem.status);
         assert!(check_content_type(&HeaderMap::new()).is_ok());
         for good in [
-            "application/json", "APPLICATION/JSON; charset=UTF-8", "application/x-ndjson", "application/ndjson",
-            "application/jsonl", "application/x-www-form-urlencoded", "text/plain", "application/cloudevents+json",
-            "application/json; charset=\"utf-8\"", "",
+            "application/json",
+            "APPLICATION/JSON; charset=UTF-8",
+            "application/x-ndjson",
+            "application/ndjson",
+            "application/jsonl",
+            "application/x-www-form-urlencoded",
+            "text/plain",
+            "application/cloudevents+json",
+            "application/json; charset=\"utf-8\"",
+            "",
         ] {
             assert_eq!(check(good), Ok(()), "{good}");
         }
         for bad in [
-            "text/html", "image/png", "multipart/form-data; boundary=x", "application/xml", "application/json; charset=utf-16",
-            "text/plain; charset=iso-8859-1", "application/protobuf", "video/mp4", "text/csv", "json",
+            "text/html",
+            "image/png",
+            "multipart/form-data; boundary=x",
+            "application/xml",
+            "application/json; charset=utf-16",
+            "text/plain; charset=iso-8859-1",
+            "application/protobuf",
+            "video/mp4",
+            "text/csv",
+            "json",
         ] {
             assert_eq!(check(bad), Err(415), "{bad}");
         }
@@ -150,7 +166,8 @@ mod tests {
         assert_eq!(coding(&["GZIP"]), Ok(Coding::Gzip));
         assert_eq!(coding(&["zstd"]), Ok(Coding::Zstd));
         assert_eq!(coding(&["identity"]), Ok(Coding::Identity));
-        for bad in [&["br"][..], &["deflate"], &["gzip, gzip"], &["gzip", "zstd"], &["gzip, identity"], &["aes128gcm"]] {
+        for bad in [&["br"][..], &["deflate"], &["gzip, gzip"], &["gzip", "zstd"], &["gzip, identity"], &["aes128gcm"]]
+        {
             assert_eq!(coding(bad), Err(415), "{bad:?}");
         }
     }

@@ -46,14 +46,16 @@ impl Query {
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let name = decode(name)?;
-            let known = params.iter().find(|param| param.name == name).or((derived && name == MIN_SEQ.name).then_some(&MIN_SEQ));
+            let known = params
+                .iter()
+                .find(|param| param.name == name)
+                .or((derived && name == MIN_SEQ.name).then_some(&MIN_SEQ));
             let Some(param) = known else { return Err(unknown(&name, params, derived)) };
             if query.value(param.name).is_some() {
                 return Err(invalid(format!("The parameter `{}` is given twice.", param.name)));
             }
-            let value = read(param, &decode(value)?).ok_or_else(|| {
-                invalid(format!("The parameter `{}` takes {}.", param.name, describe(param.kind)))
-            })?;
+            let value = read(param, &decode(value)?)
+                .ok_or_else(|| invalid(format!("The parameter `{}` takes {}.", param.name, describe(param.kind))))?;
             query.values.push((param.name, value));
         }
         Ok(query)
@@ -155,7 +157,9 @@ fn describe(kind: Kind) -> String {
         Kind::Number(low, high) => format!("a whole number from {low} to {high}"),
         Kind::Time => "an RFC 3339 time with an offset, such as 2026-11-23T05:00:00Z (a `+` in it written %2B)".into(),
         Kind::Flag => "`true` or `false`".into(),
-        Kind::Word(words) => format!("one of {}", words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")),
+        Kind::Word(words) => {
+            format!("one of {}", words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "))
+        }
     }
 }
 
@@ -188,7 +192,16 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named_with_what_it_takes() {
-        for bad in ["limit=-1", "limit=0", "limit=1001", "limit=1e3", "limit=", "limit", "limit=%2B5", "limit=99999999999999999999"] {
+        for bad in [
+            "limit=-1",
+            "limit=0",
+            "limit=1001",
+            "limit=1e3",
+            "limit=",
+            "limit",
+            "limit=%2B5",
+            "limit=99999999999999999999",
+        ] {
             assert!(detail(bad).contains("`limit` takes a whole number from 1 to 1000"), "{bad}");
         }
         assert!(detail("limit=1&limit=1").contains("`limit` is given twice"));

@@ -3,11 +3,12 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use hyper::Method;
 
 use super::call::{Ask, Call};
-use super::reply::Reply;
+use super::reply::{Rendered, Reply};
 use crate::problem::Problem;
 
 /// What every handler gives.
@@ -24,15 +25,9 @@ pub enum Handler<A> {
     Blocking(fn(&A, &Ask<'_>) -> Answer),
     /// With the request's body, a stream for an answer, or a wait: `|call| Box::pin(module::handler(call))`.
     Async(fn(Call<A>) -> LaterAnswer),
+    /// Always with these bytes.
+    Fixed(Arc<Rendered>),
 }
-
-impl<A> Clone for Handler<A> {
-    fn clone(&self) -> Handler<A> {
-        *self
-    }
-}
-
-impl<A> Copy for Handler<A> {}
 
 /// What a query parameter may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +83,13 @@ pub const EVENT_STREAM: &str = "text/event-stream";
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
 impl<A> Route<A> {
-    fn new(method: Method, path: &'static str, id: &'static str, summary: &'static str, handler: Handler<A>) -> Route<A> {
+    fn new(
+        method: Method,
+        path: &'static str,
+        id: &'static str,
+        summary: &'static str,
+        handler: Handler<A>,
+    ) -> Route<A> {
         Route { method, path, id, summary, params: &[], derived: false, request: None, responses: &[], handler }
     }
     pub fn get(path: &'static str, id: &'static str, summary: &'static str, handler: Handler<A>) -> Route<A> {

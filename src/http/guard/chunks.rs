@@ -61,7 +61,8 @@ impl ChunkScan {
         Ok(match (self.place, byte) {
             (Place::SizeStart | Place::Size, digit) if digit.is_ascii_hexdigit() => {
                 let value = (digit as char).to_digit(16).ok_or(BadChunk)?;
-                self.left = self.left.checked_mul(16).and_then(|left| left.checked_add(value.into())).ok_or(BadChunk)?;
+                self.left =
+                    self.left.checked_mul(16).and_then(|left| left.checked_add(value.into())).ok_or(BadChunk)?;
                 Place::Size
             }
             (Place::Size | Place::SizeSpace, b' ' | b'\t') => Place::SizeSpace,
@@ -108,8 +109,20 @@ mod tests {
     #[test]
     fn broken_chunks_are_told() {
         for body in [
-            "\r\n", "x\r\n", "-1\r\n", "5\nhello", "5\r\nhelloX", "5\r\nhello\n", "1 2\r\n", "fffffffffffffffff\r\n",
-            "5;a\nhello", "0\r\n\rX", "0\r\n\n", "0\r\nT: x\n\r\n", "+5\r\nhello\r\n", "0x5\r\nhello\r\n",
+            "\r\n",
+            "x\r\n",
+            "-1\r\n",
+            "5\nhello",
+            "5\r\nhelloX",
+            "5\r\nhello\n",
+            "1 2\r\n",
+            "fffffffffffffffff\r\n",
+            "5;a\nhello",
+            "0\r\n\rX",
+            "0\r\n\n",
+            "0\r\nT: x\n\r\n",
+            "+5\r\nhello\r\n",
+            "0x5\r\nhello\r\n",
         ] {
             assert_eq!(ChunkScan::new().feed(body.as_bytes()), Err(BadChunk), "{body:?}");
         }

@@ -133,7 +133,11 @@ impl HeadScan {
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => self.host(value),
             6 if name.eq_ignore_ascii_case(b"expect") => {
-                if value.eq_ignore_ascii_case(b"100-continue") { Ok(()) } else { Err(Reject::Expectation) }
+                if value.eq_ignore_ascii_case(b"100-continue") {
+                    Ok(())
+                } else {
+                    Err(Reject::Expectation)
+                }
             }
             14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(value),
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
@@ -203,7 +207,8 @@ fn is_host(value: &[u8]) -> bool {
         _ => false,
     };
     let good_name = name.first() == Some(&b'[')
-        || !name.is_empty() && name.iter().all(|&byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(&byte));
+        || !name.is_empty()
+            && name.iter().all(|&byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(&byte));
     good_port && good_name
 }
 
@@ -273,7 +278,11 @@ mod tests {
             assert_eq!(framing(&format!("Content-Length: {length}\r\n")), Err(Reject::Length), "{length:?}");
         }
         for coding in ["gzip, chunked", "identity", "chunked, chunked", ""] {
-            assert_eq!(framing(&format!("Transfer-Encoding: {coding}\r\n")), Err(Reject::TransferEncoding), "{coding:?}");
+            assert_eq!(
+                framing(&format!("Transfer-Encoding: {coding}\r\n")),
+                Err(Reject::TransferEncoding),
+                "{coding:?}"
+            );
         }
         assert_eq!(scan("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"), Err(Reject::TransferEncoding));
     }

@@ -39,7 +39,9 @@ impl Reject {
             Reject::NotHttp => malformed("This is no HTTP request line; HTTP/1.1 is spoken here."),
             Reject::Version => malformed("Only HTTP/1.1 and HTTP/1.0 are spoken here."),
             Reject::BareLf => malformed("A line of the request head ends in LF alone; lines end in CR LF."),
-            Reject::Target => malformed("The request target is neither a path nor an http address, or holds a forbidden byte."),
+            Reject::Target => {
+                malformed("The request target is neither a path nor an http address, or holds a forbidden byte.")
+            }
             Reject::TargetTooLong => Problem::new(
                 Slug::TooLarge,
                 format!("The request target is longer than {HTTP_TARGET_BYTES_MAX} bytes."),
@@ -62,11 +64,10 @@ impl Reject {
             Reject::TwoLengths => malformed("Content-Length is given twice."),
             Reject::Length => malformed("Content-Length is not a number of bytes."),
             Reject::TransferEncoding => malformed("The only Transfer-Encoding served is `chunked`, once, in HTTP/1.1."),
-            Reject::Expectation => {
-                malformed("The only Expect that can be met is `100-continue`.").with_status(417)
-            }
+            Reject::Expectation => malformed("The only Expect that can be met is `100-continue`.").with_status(417),
             Reject::Stalled => {
-                malformed(&format!("The request head was not there within {HTTP_STALL_SECONDS} seconds.")).with_status(408)
+                malformed(&format!("The request head was not there within {HTTP_STALL_SECONDS} seconds."))
+                    .with_status(408)
             }
             Reject::Full => Problem::new(Slug::QueueFull, "Every connection is in use; try again in a moment."),
         }
