@@ -1,12 +1,14 @@
 //! Coliseum.
 
 pub mod cli;
+pub mod capture;
 pub mod clock;
 pub mod coliseum;
 pub mod config;
 pub mod daemon;
 pub mod disk;
 pub mod event;
+pub mod http;
 pub mod limits;
 pub mod passport;
 pub mod problem;
