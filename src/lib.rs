@@ -1,7 +1,8 @@
 //! Coliseum.
 
-pub mod cli;
+pub mod api;
 pub mod capture;
+pub mod cli;
 pub mod clock;
 pub mod coliseum;
 pub mod config;
@@ -13,4 +14,6 @@ pub mod limits;
 pub mod passport;
 pub mod problem;
 pub mod projection;
+pub mod read;
 pub mod units;
+pub mod verify;

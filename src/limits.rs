@@ -78,6 +78,13 @@ pub const LIST_LIMIT_MAX: usize = 1000;
 /// How long a read waits for `minSeq`, in milliseconds.
 pub const MIN_SEQ_WAIT_MS: u64 = 2000;
 
+/// How long a read waits for the projection to reach the clock's minute, in milliseconds.
+pub const CURRENT_WAIT_MS: u64 = 500;
+/// Rendered pages kept of each board.
+pub const BOARD_PAGES_MAX: usize = 8;
+/// Entries that a stream reads at once.
+pub const STREAM_PIECE_ENTRIES: usize = 256;
+
 /// HTTP: headers of one request, their bytes, the target's bytes.
 pub const HTTP_HEADERS_MAX: usize = 100;
 pub const HTTP_HEAD_BYTES_MAX: usize = 16 * 1024;

@@ -4,7 +4,7 @@ use clap::{Args, CommandFactory, ValueEnum};
 use clap_complete::Shell;
 
 use super::{Cli, Outcome, Status, output};
-use crate::{config, daemon};
+use crate::{api, config};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -27,7 +27,7 @@ enum What {
 pub fn run(args: &PrintArgs) -> Outcome {
     match args.what {
         What::Config => output::print(config::DEFAULT_FILE)?,
-        What::Openapi => output::print(&format!("{}\n", daemon::openapi_json().trim_end()))?,
+        What::Openapi => output::print(&format!("{}\n", api::openapi_json().trim_end()))?,
     }
     Ok(Status::Good)
 }

@@ -161,6 +161,15 @@ pub(super) fn segment_id(sealed: &SealedSegment) -> SegmentId {
     }
 }
 
+/// The file and what is wrong with it; an index that is not there yet is made when it is asked for.
+pub(super) fn verify(log: &Log, sealed: &SealedSegment) -> Option<(String, String)> {
+    let opened = SegmentIndex::open(log.disk.as_ref(), &log.dir, &segment_id(sealed));
+    match opened.and_then(|opened| opened.verify()) {
+        Ok(()) | Err(index::IndexError::Missing { .. }) => None,
+        Err(error) => Some((index::file_name(sealed.first_seq()), error.to_string())),
+    }
+}
+
 /// Calls `each` with the entries in `low..=high` that pass the filter, in order, until it breaks.
 pub(super) fn query(
     log: &Log,

@@ -159,6 +159,26 @@ impl Log {
         }
     }
 
+    /// Calls `each` with the entries of one segment, from its first up to `high`, checking all that it reads.
+    pub fn scan_segment_entries(
+        &self,
+        segment: &Segment,
+        high: Seq,
+        each: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        self.scan_entries(segment, Seq::new(segment.first_seq().get() - 1), high, each)
+    }
+
+    /// Reads every entry index of a sealed segment; the names of those that are not whole, and why.
+    pub fn verify_indexes(&self) -> Vec<(String, String)> {
+        let segments = self.segments();
+        let sealed = segments.iter().filter_map(|segment| match segment.as_ref() {
+            Segment::Sealed(sealed) => Some(sealed),
+            Segment::Raw(_) => None,
+        });
+        sealed.filter_map(|sealed| super::entry_index::verify(self, sealed)).collect()
+    }
+
     /// Calls `each` with the entries of one segment behind `after` and up to `high`, until it breaks.
     pub(super) fn scan_entries(
         &self,

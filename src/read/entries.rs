@@ -10,11 +10,6 @@ use crate::event::{self, Facts};
 use crate::passport::{Entry, EntryFilter, EntrySource, Order};
 use crate::units::Seq;
 
-/// A page of entries.
-pub struct EntriesPage {
-    pub body: Vec<u8>,
-}
-
 /// Bytes of a page after which it ends early; `nextAfterSeq` goes on from there.
 const PAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -22,17 +17,22 @@ impl Reader {
     /// Completes a filter: an artist's attendances are those of the events in whose line-up it is, too.
     pub fn complete(&self, mut filter: EntryFilter, view: &View) -> EntryFilter {
         if let Some(artist) = &filter.artist_id {
-            filter.or_attended_event_ids = view.events_with(artist).map(|with| with.event_id.to_string()).collect();
+            let number = view.artist(artist);
+            let events = number.into_iter().flat_map(|number| view.events_with(number));
+            filter.or_attended_event_ids = events.map(|(event_id, _)| event_id.to_string()).collect();
         }
         filter
     }
 
     /// Whether an entry that passed the filter really credits the artist it asks for: a line-up may have changed since.
     fn credits(filter: &EntryFilter, view: &View, entry: &Entry<'_>) -> bool {
-        match &filter.artist_id {
-            None => true,
-            Some(artist) => view.credits(entry).iter().any(|credited| **credited == **artist),
+        let Some(artist) = &filter.artist_id else { return true };
+        if entry.seq > view.applied() {
+            // Not folded yet: only its own fields say whom it credits, and those have passed the filter.
+            return true;
         }
+        let number = view.artist(artist);
+        view.credits(entry).iter().any(|credit| Some(credit.artist) == number)
     }
 
     /// The entries of one page, in order, with `nextAfterSeq`: what to ask for as `afterSeq` to go on, null at the end.
@@ -43,7 +43,7 @@ impl Reader {
         order: Order,
         limit: usize,
         view: &View,
-    ) -> Result<EntriesPage, ReadFailure> {
+    ) -> Result<Vec<u8>, ReadFailure> {
         let filter = self.complete(filter, view);
         let head = self.log.durable();
         let (low, high) = match (order, after) {
@@ -79,7 +79,7 @@ impl Reader {
             json.optional_number("nextAfterSeq", last.filter(|_| more).map(Seq::get));
         });
         looked?;
-        failed.map_or(Ok(EntriesPage { body: json.into_bytes() }), Err)
+        failed.map_or(Ok(json.into_bytes()), Err)
     }
 
     /// One entry, if it is there.
@@ -100,8 +100,29 @@ impl Reader {
         view: &View,
         each: &mut dyn FnMut(Seq, Vec<u8>) -> ControlFlow<()>,
     ) -> Result<Seq, ReadFailure> {
+        self.follow_to(filter, after, self.log.durable(), view, each)
+    }
+
+    /// The same, up to what the view has applied.
+    pub fn follow_applied(
+        &self,
+        filter: &EntryFilter,
+        after: Seq,
+        view: &View,
+        each: &mut dyn FnMut(Seq, Vec<u8>) -> ControlFlow<()>,
+    ) -> Result<Seq, ReadFailure> {
+        self.follow_to(filter, after, view.applied(), view, each)
+    }
+
+    fn follow_to(
+        &self,
+        filter: &EntryFilter,
+        after: Seq,
+        head: Seq,
+        view: &View,
+        each: &mut dyn FnMut(Seq, Vec<u8>) -> ControlFlow<()>,
+    ) -> Result<Seq, ReadFailure> {
         let filter = self.complete(filter.clone(), view);
-        let head = self.log.durable();
         let mut reached = head.max(after);
         let mut failed = None;
         self.log.query(&filter, after.next(), head, Order::Ascending, &mut |entry| {

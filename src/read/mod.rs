@@ -3,6 +3,7 @@
 //! Nothing here takes a lock that a writer holds, and nothing here writes. Handlers of the HTTP room check parameters,
 //! pick the view and call one function of this room.
 
+pub mod artists;
 pub mod boards;
 pub mod entries;
 pub mod json;
@@ -11,6 +12,7 @@ pub mod mutations;
 use std::sync::Arc;
 
 use crate::passport::{Log, ReadError};
+use crate::projection::StoreError;
 use crate::units::Seq;
 
 /// Why an answer could not be made. Damage is an error, never other content.
@@ -23,7 +25,7 @@ pub enum ReadFailure {
     Unreadable(Seq, String),
     /// The projection's own file failed.
     #[error("{0}")]
-    Projection(String),
+    Projection(#[from] StoreError),
 }
 
 /// The read side of the log.

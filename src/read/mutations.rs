@@ -6,12 +6,13 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use super::json::Json;
 use super::{ReadFailure, Reader};
-use crate::coliseum::{Mutation, View};
+use crate::coliseum::{ArtistNo, Mutation, View};
 use crate::passport::{Entry, EntryFilter, EntrySource, Order};
-use crate::units::{Domain, MINUTES_PER_DAY, MicroPoints, Seq, Window};
+use crate::units::{Domain, MicroPoints, Seq, Window};
 
 /// A mutation and the user of the entry scored.
 #[derive(Clone, Debug)]
@@ -45,13 +46,12 @@ impl Reader {
         before: Option<Seq>,
         limit: usize,
         view: &View,
-    ) -> Result<Vec<u8>, ReadFailure> {
+    ) -> Result<Option<Vec<u8>>, ReadFailure> {
         let high = before.map_or(view.applied(), |before| Seq::new(before.get().saturating_sub(1))).min(view.applied());
-        let mut joins: Vec<(Seq, String)> = view
-            .events_with(artist_id)
-            .flat_map(|with| with.joined.iter().map(move |seq| (*seq, with.event_id.to_string())).collect::<Vec<_>>())
-            .filter(|(seq, _)| *seq <= high)
-            .collect();
+        let Some(artist) = view.artist(artist_id) else { return Ok(None) };
+        let stays = view.events_with(artist).flat_map(|(event, stays)| stays.into_iter().map(move |stay| (stay, event)));
+        let mut joins: Vec<(Seq, Arc<str>)> =
+            stays.map(|(stay, event)| (stay.joined, event.clone())).filter(|(seq, _)| *seq <= high).collect();
         joins.sort_unstable();
 
         let mut page: Vec<Owned> = Vec::new();
@@ -74,13 +74,13 @@ impl Reader {
         self.log.query(&filter, Seq::new(1), high, Order::Descending, &mut |entry| {
             let mut given = || -> Result<ControlFlow<()>, ReadFailure> {
                 while let Some((seq, event_id)) = joins.pop_if(|(seq, _)| *seq > entry.seq) {
-                    if take(self.late_credits(artist_id, &event_id, seq, view)?).is_break() {
+                    if take(self.late_credits(artist, &event_id, seq, view)?).is_break() {
                         return Ok(ControlFlow::Break(()));
                     }
                 }
                 let mut caused = of_artist(&entry, artist_id, view, |mutation| mutation.seq == entry.seq);
                 if let Some((seq, event_id)) = joins.pop_if(|(seq, _)| *seq == entry.seq) {
-                    caused.extend(self.late_credits(artist_id, &event_id, seq, view)?);
+                    caused.extend(self.late_credits(artist, &event_id, seq, view)?);
                 }
                 Ok(take(caused))
             };
@@ -99,7 +99,7 @@ impl Reader {
             return Err(error);
         }
         while !full && let Some((seq, event_id)) = joins.pop() {
-            full = take(self.late_credits(artist_id, &event_id, seq, view)?).is_break();
+            full = take(self.late_credits(artist, &event_id, seq, view)?).is_break();
         }
 
         let mut json = Json::with_capacity(page.len() * 300 + 128);
@@ -113,7 +113,7 @@ impl Reader {
             });
             json.optional_number("nextBefore", next_before.map(Seq::get));
         });
-        Ok(json.into_bytes())
+        Ok(Some(json.into_bytes()))
     }
 
     fn artist_filter(&self, artist_id: &str, view: &View) -> EntryFilter {
@@ -123,22 +123,18 @@ impl Reader {
     /// What one artist got when it joined a line-up: the attendances that were in the log already.
     fn late_credits(
         &self,
-        artist_id: &str,
+        artist: ArtistNo,
         event_id: &str,
         joined: Seq,
         view: &View,
     ) -> Result<Vec<Owned>, ReadFailure> {
-        let attended = EntryFilter {
-            event_type: Some("concierto.event_attended".into()),
-            entity_type: Some("event".into()),
-            entity_id: Some(event_id.into()),
-            ..EntryFilter::default()
-        };
-        let mut caused = Vec::new();
-        self.log.query(&attended, Seq::new(1), joined, Order::Ascending, &mut |entry| {
-            caused.extend(of_artist(&entry, artist_id, view, |mutation| mutation.seq == joined));
-            ControlFlow::Continue(())
-        })?;
+        let mutations = view.late_credits(event_id, artist, joined)?;
+        let mut caused = Vec::with_capacity(mutations.len());
+        for mutation in mutations {
+            let mut user_id = String::new();
+            self.log.get(mutation.of_seq, &mut |entry| user_id.push_str(entry.envelope.user_id))?;
+            caused.push(Owned { mutation, user_id });
+        }
         Ok(caused)
     }
 
@@ -155,7 +151,6 @@ impl Reader {
         let score = view.score(artist, domain, window);
         let mut filter = self.artist_filter(artist_id, view);
         filter.from = window.minutes().map(|minutes| view.minute().plus(1 - minutes).start());
-        debug_assert!(window.minutes().is_none_or(|minutes| minutes % MINUTES_PER_DAY == 0));
         // The smallest of the largest on top, so that it is the one to go.
         let mut largest: BinaryHeap<Reverse<Ranked>> = BinaryHeap::with_capacity(limit + 1);
         self.log.query(&filter, Seq::new(1), view.applied(), Order::Descending, &mut |entry| {
