@@ -26,6 +26,9 @@ pub(super) const ROW_BYTES: usize = 16;
 /// The range of one block of entries.
 pub(super) const AT_RANGE_BYTES: usize = 16;
 
+// As the layout in the module's head says.
+const _: () = assert!(HEADER_BYTES == 148);
+
 /// A block of terms is closed when it has this many bytes, and a term that takes more has one of its own.
 const BLOCK_BYTES: usize = 2048;
 
@@ -48,7 +51,7 @@ pub(super) fn encode(id: &SegmentId, key: &TermKey, at_blocks: &[AtRange], table
         bytes.extend(crc32fast::hash(&field.directory).to_le_bytes());
     }
     bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
-    debug_assert_eq!(bytes.len(), HEADER_BYTES);
+    assert_eq!(bytes.len(), HEADER_BYTES, "the header is as long as its layout");
 
     bytes.extend(at);
     for field in &fields {

@@ -1,7 +1,7 @@
 //! The entry index: for one segment and each field, which entries carry a term.
 //!
 //! It is derived from the log, may be deleted at any time, and is never evidence about the log: it names *candidates*,
-//! and the reader holds each against the real entry with [`matches`]. So terms are kept as 28-bit keyed hashes
+//! and the reader holds each against the real entry with [`matches()`]. So terms are kept as 28-bit keyed hashes
 //! (two terms that share one cost a wasted read, never a wrong answer), and times as the range of each block of
 //! [`AT_BLOCK_ENTRIES`] entries.
 //!

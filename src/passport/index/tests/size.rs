@@ -38,7 +38,7 @@ fn segment_rows() -> Vec<Row> {
                 event_type,
                 entity: Some(entity),
                 artists: vec![artist],
-                source: if random.next() % 10 == 0 { "segment" } else { "api" },
+                source: if random.next().is_multiple_of(10) { "segment" } else { "api" },
                 at: place * 1000 + (random.next() % 60_000_000) as i64,
             }
         })
