@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// What happens to a file's bytes.
+type Damage = fn(&mut Vec<u8>);
+
 #[test]
 fn a_flush_that_fails_loses_nothing_and_doubles_nothing() {
     let mut bench = Bench::new();
@@ -110,6 +113,7 @@ fn a_start_on_a_full_disk_serves_from_memory_and_makes_its_file_once_there_is_ro
     faults.full.store(true, SeqCst);
     let handle = bench.start();
     bench.expect(&handle, &[]);
+    std::fs::remove_dir_all(bench.dir.path().join("sums")).unwrap();
     assert!(handle.caught_up_once());
     assert_eq!(state(&handle), "rebuilding");
     faults.full.store(false, SeqCst);
@@ -143,7 +147,7 @@ fn no_flush_is_tried_when_the_disk_is_nearly_full() {
 #[test]
 fn a_damaged_file_is_built_again() {
     let bench = Bench::with_entries(40);
-    let damages: [(&str, fn(&mut Vec<u8>)); 7] = [
+    let damages: [(&str, Damage); 7] = [
         ("empty", |bytes| bytes.clear()),
         ("cut in half", |bytes| bytes.truncate(bytes.len() / 2)),
         ("without its last byte", |bytes| bytes.truncate(bytes.len() - 1)),
