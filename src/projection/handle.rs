@@ -97,8 +97,8 @@ impl<P: Projection> Shared<P> {
     pub fn publish(&self, view: Arc<P::View>, applied: Seq, minute: Minute) {
         self.view.store(view);
         self.applied.store(applied.get(), Ordering::Release);
-        self.minute_watch.send_replace(minute.get());
         self.applied_watch.send_replace(applied.get());
+        self.minute_watch.send_replace(minute.get());
     }
 
     pub fn publish_dead_letters(&self, letters: &Arc<BTreeMap<Seq, DeadLetter>>) {

@@ -80,6 +80,10 @@ impl StoreError {
 ///
 /// The runner's thread owns it. After any sequence of calls the view must be exactly what a plain recomputation over
 /// entries 1…applied at the minute of the last `tick` gives.
+///
+/// Any call may fail or panic. Where the memory cannot be trusted afterwards (all but an [`ApplyError`]) the runner
+/// drops the value and calls [`Projection::open`] on the same file, which is at its last flush. So nothing in memory
+/// needs undoing, and whatever `open` reads must have been written by `flush`. Tables named `runner.…` are the runner's.
 pub trait Projection: Sized + Send + 'static {
     /// What readers hold: immutable, complete, of one prefix of the log.
     type View: Send + Sync + 'static;

@@ -85,7 +85,8 @@ pub(super) fn open(path: &Path, options: &Options) -> Result<Arc<Database>, Open
 /// Makes a new file whose first, synced commit is `checkpoint`; what had this name before is removed.
 /// Its name is not durable before [`rename`].
 pub(super) fn create(path: &Path, checkpoint: &Checkpoint, options: &Options) -> Result<Arc<Database>, OpenError> {
-    remove(path).map_err(|error| OpenError::of_io(&error))?;
+    let dir = RealDisk.create_dir_all(parent(path));
+    dir.and_then(|()| remove(path)).map_err(|error| OpenError::of_io(&error))?;
     let file = OpenOptions::new()
         .read(true)
         .write(true)

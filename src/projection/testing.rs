@@ -32,6 +32,8 @@ pub struct MemoryLog {
     pub watermark: Arc<Watermark>,
     /// Reading this entry is an error; 0 for none.
     pub damaged: AtomicU64,
+    /// A scan leaves this entry out; 0 for none.
+    pub left_out: AtomicU64,
 }
 
 impl MemoryLog {
@@ -40,6 +42,7 @@ impl MemoryLog {
             entries: RwLock::default(),
             watermark: Arc::new(Watermark::new(Seq::ZERO)),
             damaged: AtomicU64::new(0),
+            left_out: AtomicU64::new(0),
         })
     }
 
@@ -49,6 +52,7 @@ impl MemoryLog {
             entries: RwLock::new(self.entries.read()[..count].to_vec()),
             watermark: Arc::new(Watermark::new(Seq::new(count as u64))),
             damaged: AtomicU64::new(0),
+            left_out: AtomicU64::new(0),
         })
     }
 
@@ -101,7 +105,9 @@ impl EntrySource for MemoryLog {
         let mut last = after;
         while last < self.durable() {
             let mut flow = ControlFlow::Continue(());
-            self.read(last.next(), &mut |entry| flow = each(entry))?;
+            if last.next().get() != self.left_out.load(Ordering::SeqCst) {
+                self.read(last.next(), &mut |entry| flow = each(entry))?;
+            }
             last = last.next();
             if flow.is_break() {
                 break;
