@@ -29,14 +29,14 @@ pub const POLL_PAUSE: Duration = Duration::from_millis(1);
 pub const RATES: &[(&str, &str)] = &[("eur", "1.08"), ("gbp", "1.2735"), ("jpy", "0.0000493")];
 
 /// The configuration of every daemon that runs in this process: the smallest segments, some rates.
-fn config_text() -> String {
+fn config_text(more: &str) -> String {
     let rates = RATES.iter().map(|(currency, rate)| format!("{currency} = {rate}\n"));
-    format!("[passport]\nsegment_bytes = 65536\n\n[scoring.fx]\n{}", rates.collect::<String>())
+    format!("[passport]\nsegment_bytes = 65536\n\n[scoring.fx]\n{}{more}", rates.collect::<String>())
 }
 
 /// The one place that knows how a daemon is started in this process.
-fn start(data_dir: &Path, clock: Arc<dyn Clock>) -> Running {
-    let mut config: Config = toml::from_str(&config_text()).expect("the test's configuration is good");
+fn start(data_dir: &Path, more_config: &str, clock: Arc<dyn Clock>) -> Running {
+    let mut config = Config::from_toml(&config_text(more_config)).expect("the test's configuration is good");
     config.data_dir = data_dir.to_owned();
     config.listen = "127.0.0.1:0".parse().expect("an address");
     daemon::start(config, clock).expect("the daemon starts")
@@ -60,20 +60,26 @@ pub struct Daemon {
     pub client: Client,
     directory: tempfile::TempDir,
     clock: Option<Arc<ManualClock>>,
+    more_config: &'static str,
 }
 
 impl Daemon {
     /// On the machine's clock.
     pub fn start() -> Daemon {
-        Daemon::with(None)
+        Daemon::with(None, "")
+    }
+    /// On the machine's clock, with these sections in its configuration.
+    pub fn start_with(more_config: &'static str) -> Daemon {
+        Daemon::with(None, more_config)
     }
     /// On a clock that stands at `now` until it is moved.
     pub fn start_at(now: i64) -> Daemon {
-        Daemon::with(Some(Arc::new(ManualClock::new(Timestamp::from_micros(now)))))
+        Daemon::with(Some(Arc::new(ManualClock::new(Timestamp::from_micros(now)))), "")
     }
-    fn with(clock: Option<Arc<ManualClock>>) -> Daemon {
+    fn with(clock: Option<Arc<ManualClock>>, more_config: &'static str) -> Daemon {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let mut daemon = Daemon { running: None, client: Client { address: String::new() }, directory, clock };
+        let mut daemon =
+            Daemon { running: None, client: Client { address: String::new() }, directory, clock, more_config };
         daemon.resume();
         daemon
     }
@@ -82,7 +88,7 @@ impl Daemon {
             Some(clock) => clock.clone(),
             None => Arc::new(SystemClock),
         };
-        let running = start(&self.data_dir(), clock);
+        let running = start(&self.data_dir(), self.more_config, clock);
         self.client.address = running.address().to_string();
         self.running = Some(running);
         until("/readyz is 200", || (self.client.get("/readyz").status == 200).then_some(()));
