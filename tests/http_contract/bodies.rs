@@ -93,7 +93,7 @@ fn what_is_too_large_is_a_413_by_length_in_chunks_and_unpacked() {
         client.address,
         body.len()
     );
-    client.raw(chunked.as_bytes()).expect("an answer").problem(413, &["too-large"]);
+    client.raw_left_open(chunked.as_bytes()).expect("an answer").problem(413, &["too-large"]);
     let announced =
         format!("POST {BATCH} HTTP/1.1\r\nhost: {}\r\ncontent-length: 99999999999\r\n\r\n[", client.address);
     client.raw_left_open(announced.as_bytes()).expect("an answer").problem(413, &["too-large"]);

@@ -34,6 +34,25 @@ fn a_stored_key_answers_as_the_first_time_and_refuses_other_content() {
 }
 
 #[test]
+fn of_many_that_send_one_key_at_once_one_wins_and_the_others_get_its_seq() {
+    let daemon = daemon();
+    for round in 0..20 {
+        let body = vote().with("messageId", text(format!("race-{round}"))).render();
+        let head = daemon.head();
+        let answers: Vec<Response> = std::thread::scope(|scope| {
+            let senders: Vec<_> = (0..6).map(|_| scope.spawn(|| daemon.client.post(LOG, body.as_bytes()))).collect();
+            senders.into_iter().map(|sender| sender.join().expect("a sender ends")).collect()
+        });
+        let mut statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
+        statuses.sort();
+        assert_eq!(statuses, [200, 200, 200, 200, 200, 201]);
+        for answer in answers {
+            assert_eq!(answer.json().at("seq").as_integer() as u64, head + 1);
+        }
+    }
+}
+
+#[test]
 fn the_header_s_key_serves_for_a_single_event_and_has_to_agree_with_the_payload_s() {
     let daemon = daemon();
     let post = |event: &Json, key: &str| {

@@ -48,7 +48,7 @@ pub struct Row {
 }
 
 /// Scores of one domain over a span, by score descending, then artist ascending; without zeros.
-fn ranking(mutations: &[Mutation], domain: char, span: Span) -> Vec<(String, i128)> {
+fn ranking(mutations: &[&Mutation], domain: char, span: Span) -> Vec<(String, i128)> {
     let mut sums: BTreeMap<&str, i128> = BTreeMap::new();
     for mutation in mutations.iter().filter(|m| m.domain == domain && span.holds(m.occurred_at)) {
         *sums.entry(&mutation.artist).or_default() += mutation.effective;
@@ -74,7 +74,7 @@ impl Model {
     }
 
     fn rows(&self, all: &[Mutation], domain: char, now: Span, earlier: Span, until_seq: u64) -> Vec<Row> {
-        let prefix: Vec<Mutation> = all.iter().filter(|m| m.seq <= until_seq).cloned().collect();
+        let prefix: Vec<&Mutation> = all.iter().filter(|m| m.seq <= until_seq).collect();
         let before = ranking(&prefix, domain, earlier);
         let ranking = ranking(&prefix, domain, now);
         let mut rows = Vec::new();

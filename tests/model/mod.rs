@@ -244,9 +244,7 @@ fn corrected_at(fields: &Json, now: i64) -> i64 {
 fn key_of(fields: &Json, kind: &str, header_key: Option<&str>) -> Option<String> {
     let own = fields.text_of("messageId").or(header_key).map(str::to_owned);
     let stripe = || {
-        let has = |name: &str| catalogue::row(kind).iter().any(|field| field.name == name);
-        let names = ["stripePaymentIntentId", "stripeTransferId"];
-        let id = names.into_iter().filter(|name| has(name)).find_map(|name| fields.text_of(name))?;
+        let id = ["stripePaymentIntentId", "stripeTransferId"].into_iter().find_map(|name| fields.text_of(name))?;
         Some(format!("stripe:{id}:{kind}"))
     };
     own.or_else(stripe)
