@@ -214,7 +214,9 @@ fn runner(cases_default: u32) -> TestRunner {
     let from_env = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
     let seed = from_env("PROPTEST_RNG_SEED").unwrap_or(harness::now() as u64);
     println!("PROPTEST_RNG_SEED={seed}");
-    let cases = from_env("PROPTEST_CASES").map_or(cases_default, |cases| cases as u32);
+    // A test of fewer cases stays at its share of them.
+    let share = |cases: u64| (cases as u32 * cases_default / CASES_DEFAULT).max(1);
+    let cases = from_env("PROPTEST_CASES").map_or(cases_default, share);
     let config = Config {
         cases,
         rng_seed: RngSeed::Fixed(seed),
