@@ -339,7 +339,8 @@ mod tests {
     fn a_problem_is_read_with_its_slug_and_when_to_try_again() {
         let body = r#"{"type":"/problems/queue-full","status":503,"detail":"full"}"#;
         let answer: &'static str = Box::leak(
-            format!("HTTP/1.1 503 x\r\nRetry-After: 1\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_boxed_str(),
+            format!("HTTP/1.1 503 x\r\nRetry-After: 1\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+                .into_boxed_str(),
         );
         let (address, thread) = server(vec![vec![answer]]);
         let mut client = Client::new(address);

@@ -162,7 +162,10 @@ impl Generator {
             ),
             55..67 => {
                 let weight = ["1", "1", "1", "2", "0.5"][self.random.below(5) as usize];
-                write!(out, r#","artistId":"artist-{place}","eventId":"show-{show}","weight":{weight},"channel":"app"}}"#)
+                write!(
+                    out,
+                    r#","artistId":"artist-{place}","eventId":"show-{show}","weight":{weight},"channel":"app"}}"#
+                )
             }
             67..75 => write!(
                 out,

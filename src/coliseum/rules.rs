@@ -241,7 +241,8 @@ impl Rules {
                 Domain::ALL.iter().filter(|d| rule.multiplies(**d)).map(|d| format!("\"{}\"", d.upper())).collect();
             line(&mut out, format_args!("multiplier_domains = [{}]", domains.join(", ")));
             if !rule.ticket_tiers.is_empty() {
-                let tiers: Vec<String> = rule.ticket_tiers.iter().map(|(tier, by)| format!("{} = {by}", quoted(tier))).collect();
+                let tiers: Vec<String> =
+                    rule.ticket_tiers.iter().map(|(tier, by)| format!("{} = {by}", quoted(tier))).collect();
                 line(&mut out, format_args!("ticket_tier = {{ {} }}", tiers.join(", ")));
             }
             if takes_role(&rule.event_type) {
@@ -590,7 +591,11 @@ mod tests {
             ("[rules.\"social.share\"]\na = 1000000.1", "scoring.rules.\"social.share\".a", "1000000"),
             ("[rules.\"social.share\"]\na = 0.0000001", "scoring.rules.\"social.share\".a", "6 decimals"),
             ("[rules.\"social.share\"]\nx = 1", "scoring.rules.\"social.share\".x", "no such key"),
-            ("[rules.\"social.share\"]\nmultiplier = \"amount\"", "scoring.rules.\"social.share\".multiplier", "\"one\""),
+            (
+                "[rules.\"social.share\"]\nmultiplier = \"amount\"",
+                "scoring.rules.\"social.share\".multiplier",
+                "\"one\"",
+            ),
             ("[rules.share]\na = 1", "scoring.rules.\"share\"", "category.name"),
             ("[rules.\"a.b\"]\nrole = \"artist\"", "scoring.rules.\"a.b\".role", "earnings"),
             ("[rules.\"a.b\"]\nticket_tier = {}", "scoring.rules.\"a.b\".ticket_tier", "event_attended"),

@@ -64,7 +64,8 @@ impl<R: Read> CsvItems<R> {
         }
         json.push(b'{');
         for ((name, cell), bytes) in self.columns.iter().zip(&self.record) {
-            let text = std::str::from_utf8(bytes).map_err(|error| format!("the column {name} is not UTF-8: {error}"))?;
+            let text =
+                std::str::from_utf8(bytes).map_err(|error| format!("the column {name} is not UTF-8: {error}"))?;
             if text.is_empty() {
                 continue;
             }
@@ -172,7 +173,10 @@ mod tests {
     #[test]
     fn a_row_of_another_width_is_rejected_with_its_line_and_the_next_one_is_read() {
         let found = rows("type,userId,at\na,\"u\nv\",t\na,b\na,b,c\n");
-        assert_eq!(found.iter().map(|(line, row)| (*line, row.is_ok())).collect::<Vec<_>>(), [(2, true), (4, false), (5, true)]);
+        assert_eq!(
+            found.iter().map(|(line, row)| (*line, row.is_ok())).collect::<Vec<_>>(),
+            [(2, true), (4, false), (5, true)]
+        );
         assert_eq!(found[1].1, Err("the row has 2 cells, the header 3".to_string()));
     }
 

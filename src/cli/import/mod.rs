@@ -17,7 +17,6 @@ mod state;
 use std::fs::OpenOptions;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -25,7 +24,7 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
 
-use self::chunk::Chunk;
+use self::chunk::{Chunk, Reader};
 use self::item::Reject;
 use self::send::{Answer, Sender};
 use self::source::{Format, Source};
@@ -71,19 +70,17 @@ pub struct ImportArgs {
 pub fn run(args: &ImportArgs) -> Outcome {
     let config = args.place.load()?;
     let stop = signal::stop_flag()?;
-    let source = Source::open(&args.file, args.format).map_err(|error| Failure::Usage(format!("{error:#}")))?;
+    let wrong_file = |error: anyhow::Error| Failure::Usage(format!("{}: {error:#}", args.file));
+    let mut source = Source::open(&args.file, args.format).map_err(wrong_file)?;
+    let (identity, bytes_total) = (source.identity.take(), source.bytes_total);
+    let reader = Reader::new(source).map_err(wrong_file)?;
     let mut attached = Attached::open(&config, Purpose::Write)?;
-    let state = source.identity.as_deref().map(|identity| StateFile::new(&config.data_dir, identity));
-    let mut import = Import {
-        started: Instant::now(),
-        resumed_after_line: 0,
-        progress: Progress::default(),
-        state,
-        rejects: None,
-    };
+    let state = identity.as_deref().map(|identity| StateFile::new(&config.data_dir, identity));
+    let mut import =
+        Import { started: Instant::now(), resumed_after_line: 0, progress: Progress::default(), state, rejects: None };
     import.resume(&mut attached)?;
     import.open_rejects(args)?;
-    let done = import.feed(source, &mut attached, &stop);
+    let done = import.feed(reader, bytes_total, &mut attached, &stop);
     import.flush_rejects()?;
     let closed = attached.close();
     done.map_err(|error| match import.state {
@@ -143,12 +140,19 @@ impl Import {
     }
 
     /// Sends the file, chunk by chunk, until its end or a stop.
-    fn feed(&mut self, source: Source, attached: &mut Attached, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
-        let bar = output::progress("importing", Unit::Bytes, source.bytes_total);
+    fn feed(
+        &mut self,
+        reader: Reader,
+        bytes_total: u64,
+        attached: &mut Attached,
+        stop: &AtomicBool,
+    ) -> anyhow::Result<()> {
+        let bar = output::progress("importing", Unit::Bytes, bytes_total);
         let (sender, chunks) = crossbeam_channel::bounded(CHUNKS_AHEAD);
         let skip_to_line = self.resumed_after_line;
-        let reader = std::thread::Builder::new().name("import-reader".into());
-        let reader = reader.spawn(move || chunk::read_all(source, skip_to_line, &mut |chunk| sender.send(chunk).is_ok()))?;
+        let thread = std::thread::Builder::new().name("import-reader".into());
+        let thread =
+            thread.spawn(move || chunk::read_all(reader, skip_to_line, &mut |chunk| sender.send(chunk).is_ok()))?;
         let mut requests = Sender::new(&mut attached.client);
         let mut stopped = false;
         for chunk in &chunks {
@@ -162,7 +166,7 @@ impl Import {
         }
         drop(chunks);
         bar.finish_and_clear();
-        let read = reader.join().map_err(|_| anyhow::anyhow!("the thread that reads the file panicked"))?;
+        let read = thread.join().map_err(|_| anyhow::anyhow!("the thread that reads the file panicked"))?;
         self.progress.complete = !stopped;
         read
     }
