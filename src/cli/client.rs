@@ -19,15 +19,15 @@ const WHOLE_ANSWER_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Why a request got no answer, or not the one it wanted.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    #[error("no daemon answers at {address} ({source}); start one with `coliseum serve`")]
+    #[error("no daemon answers at {address}; start one with `coliseum serve`")]
     Connect { address: SocketAddr, source: io::Error },
-    #[error("the connection to {address} broke: {source}")]
+    #[error("the connection to {address} broke")]
     Broken { address: SocketAddr, source: io::Error },
-    #[error("{address} does not speak HTTP/1.1: {source}")]
+    #[error("{address} does not speak HTTP/1.1")]
     Wire { address: SocketAddr, source: WireError },
     #[error("{0}")]
     Problem(RemoteProblem),
-    #[error("the answer to {target} is not of the shape that was expected: {source}")]
+    #[error("the answer to {target} is not of the shape that was expected")]
     Shape { target: String, source: serde_json::Error },
 }
 
@@ -339,7 +339,8 @@ mod tests {
     fn a_problem_is_read_with_its_slug_and_when_to_try_again() {
         let body = r#"{"type":"/problems/queue-full","status":503,"detail":"full"}"#;
         let answer: &'static str = Box::leak(
-            format!("HTTP/1.1 503 x\r\nRetry-After: 1\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_boxed_str(),
+            format!("HTTP/1.1 503 x\r\nRetry-After: 1\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+                .into_boxed_str(),
         );
         let (address, thread) = server(vec![vec![answer]]);
         let mut client = Client::new(address);
@@ -352,7 +353,8 @@ mod tests {
     fn an_answer_that_ends_in_the_middle_is_an_error() {
         let (address, thread) = server(vec![vec!["HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort"]]);
         let mut client = Client::new(address);
-        let error = client.get_json::<Vec<u8>>("/").expect_err("cut").to_string();
+        let error = client.get_json::<Vec<u8>>("/").expect_err("cut");
+        let error = format!("{:#}", anyhow::Error::from(error));
         assert!(error.contains("ended in the middle"), "{error}");
         thread.join().expect("served");
     }

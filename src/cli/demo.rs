@@ -170,7 +170,7 @@ fn draw(client: &mut Client, address: SocketAddr, events: u64, terminal: bool) -
         "{clear}Coliseum demo: {} events in the log, {lag} not yet on the boards, http://{address}\n\n{}\n\
          Try in another terminal:\n\
          \x20 curl http://{address}/api/passport/log -d '{json}'\n\
-         \x20 curl http://{address}/api/coliseum/leaderboards/a/7d?limit=3\n\
+         \x20 curl http://{address}/api/coliseum/leaderboards/a/7d\n\
          \x20 curl http://{address}/api/coliseum/leaderboards/a/7d/artist-7/why\n\
          \x20 curl -N http://{address}/api/passport/stream\n",
         grouped(events),

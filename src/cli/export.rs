@@ -119,9 +119,7 @@ impl Output {
     fn new(file: File, path: &Path) -> io::Result<Output> {
         let file = BufWriter::with_capacity(BUFFER_BYTES, file);
         Ok(match path.extension().and_then(|end| end.to_str()) {
-            Some("gz") => {
-                Output::Gzip(Box::new(flate2::write::GzEncoder::new(file, flate2::Compression::default())))
-            }
+            Some("gz") => Output::Gzip(Box::new(flate2::write::GzEncoder::new(file, flate2::Compression::default()))),
             Some("zst") => {
                 let mut encoder = zstd::Encoder::new(file, ZSTD_LEVEL)?;
                 encoder.include_checksum(true)?;

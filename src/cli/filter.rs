@@ -73,7 +73,11 @@ mod tests {
 
     #[test]
     fn filters_become_a_query_that_is_encoded() {
-        let filter = FilterArgs { user_id: Some("a&b c/ü".into()), to: Some("2026-01-01T00:00:00+01:00".into()), ..Default::default() };
+        let filter = FilterArgs {
+            user_id: Some("a&b c/ü".into()),
+            to: Some("2026-01-01T00:00:00+01:00".into()),
+            ..Default::default()
+        };
         assert_eq!(
             filter.target("/x", &[("limit", Some("5".into())), ("afterSeq", None)]),
             "/x?userId=a%26b%20c%2F%C3%BC&to=2026%2D01%2D01T00%3A00%3A00%2B01%3A00&limit=5"

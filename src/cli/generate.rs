@@ -116,13 +116,12 @@ impl Generator {
                 artist_id(place)
             ));
         }
-        for event in 0..EVENTS {
+        for (event, (_, city, _)) in ARTISTS.iter().enumerate().take(EVENTS) {
             let id = self.message_id();
             let line_up: Vec<String> = (0..3).map(|_| format!("\"{}\"", artist_id(self.artist()))).collect();
             events.push(format!(
-                r#"{{"messageId":"{id}","type":"concierto.event_scheduled","userId":"promoter","at":"{at}","eventId":"show-{event}","artistIds":[{}],"city":"{}","name":"Night {}"}}"#,
+                r#"{{"messageId":"{id}","type":"concierto.event_scheduled","userId":"promoter","at":"{at}","eventId":"show-{event}","artistIds":[{}],"city":"{city}","name":"Night {}"}}"#,
                 line_up.join(","),
-                ARTISTS[event].1,
                 event + 1
             ));
         }
@@ -162,7 +161,10 @@ impl Generator {
             ),
             55..67 => {
                 let weight = ["1", "1", "1", "2", "0.5"][self.random.below(5) as usize];
-                write!(out, r#","artistId":"artist-{place}","eventId":"show-{show}","weight":{weight},"channel":"app"}}"#)
+                write!(
+                    out,
+                    r#","artistId":"artist-{place}","eventId":"show-{show}","weight":{weight},"channel":"app"}}"#
+                )
             }
             67..75 => write!(
                 out,

@@ -90,14 +90,19 @@ pub type Outcome = Result<Status, Failure>;
 
 /// An exactly-once event log with live leaderboards: one binary, one box, no external database.
 #[derive(Debug, Parser)]
-#[command(name = "coliseum", version, args_conflicts_with_subcommands = true, after_help = "\
+#[command(
+    name = "coliseum",
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = "\
 Examples:
   coliseum demo                      something to see, in a throw-away directory
   coliseum                           serve ./data on 127.0.0.1:7878
   coliseum import votes.ndjson.gz    put a file of events into the log
   coliseum top a 7d                  who leads
 
-Exit codes: 0 good; 1 failed, damaged or some lines rejected; 2 usage.")]
+Exit codes: 0 good; 1 failed, damaged or some lines rejected; 2 usage."
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -191,7 +196,8 @@ fn run_command(command: Command) -> Outcome {
 /// Sends log lines to stderr: no colours, one event one line, control characters escaped.
 fn init_log(format: config::LogFormat, level: &str) {
     let filter = tracing_subscriber::EnvFilter::new(level);
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(|| output::EscapingStderr);
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(|| output::EscapingStderr);
     // A second subscriber in one process (a test) is refused; the first one goes on.
     let _ = match format {
         config::LogFormat::Text => lines.try_init(),

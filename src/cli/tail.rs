@@ -148,14 +148,20 @@ mod tests {
             r#"{"seq":7,"at":"2026-05-01T20:15:00Z","eventType":"coliseum.vote_cast","userId":"u\n1","metadata":{"a":"ü","b":1.50},"more":1}"#,
         )
         .expect("an entry");
-        assert_eq!(shown, "       7  2026-05-01T20:15:00Z  coliseum.vote_cast          u\\n1  {\"a\":\"ü\",\"b\":1.50}");
+        assert_eq!(
+            shown,
+            "       7  2026-05-01T20:15:00Z  coliseum.vote_cast          u\\n1  {\"a\":\"ü\",\"b\":1.50}"
+        );
         assert!(line("{}").is_err());
     }
 
     #[test]
     fn only_what_may_pass_is_tried_again() {
         let problem = |status| {
-            anyhow::Error::from(ClientError::Problem(super::super::client::RemoteProblem { status, ..Default::default() }))
+            anyhow::Error::from(ClientError::Problem(super::super::client::RemoteProblem {
+                status,
+                ..Default::default()
+            }))
         };
         assert!(may_pass(&problem(503)) && !may_pass(&problem(400)));
         assert!(may_pass(&StreamBroke(io::Error::other("x")).into()));

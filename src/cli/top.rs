@@ -101,7 +101,8 @@ fn show(args: &TopArgs, attached: &mut Attached) -> anyhow::Result<()> {
     let target = target(&path, given);
     let mut last = String::new();
     loop {
-        let text = if args.json { json(&mut attached.client, &target)? } else { table(&get(&mut attached.client, &target)?) };
+        let text =
+            if args.json { json(&mut attached.client, &target)? } else { table(&get(&mut attached.client, &target)?) };
         if !args.watch {
             return Ok(output::print(&text)?);
         }

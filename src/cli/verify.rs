@@ -127,6 +127,8 @@ mod tests {
         let shown = text(&serde_json::from_str(verdict).expect("a verdict"));
         assert!(shown.starts_with("passport/1.seg at offset 4096 (seq 17): checksum differs\n: board a/7d"), "{shown}");
         assert!(shown.contains("2 findings in 1,200 entries") && shown.contains("coliseum rebuild"));
-        assert!(text(&serde_json::from_str(r#"{"ok":true,"entries":3}"#).expect("a verdict")).starts_with("OK: 3 entries"));
+        assert!(
+            text(&serde_json::from_str(r#"{"ok":true,"entries":3}"#).expect("a verdict")).starts_with("OK: 3 entries")
+        );
     }
 }

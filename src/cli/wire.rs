@@ -46,8 +46,12 @@ impl Head {
         let mut lines = bytes[..end].split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
         let status_line = lines.next().unwrap_or_default();
         let status = status(status_line).ok_or(WireError::StatusLine)?;
-        let mut head =
-            Head { status, close: status_line.starts_with(b"HTTP/1.0"), retry_after_seconds: None, framing: Framing::UntilClose };
+        let mut head = Head {
+            status,
+            close: status_line.starts_with(b"HTTP/1.0"),
+            retry_after_seconds: None,
+            framing: Framing::UntilClose,
+        };
         for line in lines {
             let colon = memchr::memchr(b':', line).ok_or(WireError::HeaderLine)?;
             let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
@@ -103,9 +107,16 @@ enum State {
     Bytes(u64),
     UntilClose,
     /// In the line with a chunk's size.
-    Size { size: u64, digits: u32, line_bytes: u32 },
+    Size {
+        size: u64,
+        digits: u32,
+        line_bytes: u32,
+    },
     /// Behind the size's digits, before the end of its line.
-    SizeEnd { size: u64, line_bytes: u32 },
+    SizeEnd {
+        size: u64,
+        line_bytes: u32,
+    },
     /// In a chunk.
     Chunk(u64),
     /// Behind a chunk, before its line end; `true` once the CR was seen.
@@ -205,7 +216,8 @@ mod tests {
 
     #[test]
     fn a_head_is_read_once_it_is_whole() {
-        let text = b"HTTP/1.1 503 Service Unavailable\r\ncontent-LENGTH: 3\r\nRetry-After: 2\r\nConnection: Close\r\n\r\nabc";
+        let text =
+            b"HTTP/1.1 503 Service Unavailable\r\ncontent-LENGTH: 3\r\nRetry-After: 2\r\nConnection: Close\r\n\r\nabc";
         let whole = text.len() - 3;
         for end in 0..whole {
             assert_eq!(Head::parse(&text[..end]), Ok(None));
@@ -226,7 +238,8 @@ mod tests {
 
     #[test]
     fn an_answer_without_a_body_is_done_at_once() {
-        for text in ["HTTP/1.1 304 x\r\n\r\n", "HTTP/1.1 204 x\r\n\r\n", "HTTP/1.1 200 x\r\nContent-Length: 0\r\n\r\n"] {
+        for text in ["HTTP/1.1 304 x\r\n\r\n", "HTTP/1.1 204 x\r\n\r\n", "HTTP/1.1 200 x\r\nContent-Length: 0\r\n\r\n"]
+        {
             assert!(head(text).body().is_done(), "{text}");
         }
     }
@@ -244,7 +257,11 @@ mod tests {
         let bytes = b"5;ext=1\r\nhello\r\n1\r\n \r\n00A\r\n0123456789\r\n0\r\nTrailer: x\r\n\r\nNEXT";
         for piece in 1..bytes.len() {
             let (out, used, done) = decode(&head, bytes, piece).expect("framed");
-            assert_eq!((out.as_slice(), used, done), (b"hello 0123456789".as_slice(), bytes.len() - 4, true), "{piece}");
+            assert_eq!(
+                (out.as_slice(), used, done),
+                (b"hello 0123456789".as_slice(), bytes.len() - 4, true),
+                "{piece}"
+            );
         }
         for end in 0..bytes.len() - 4 {
             assert!(!decode(&head, &bytes[..end], 7).expect("framed").2, "cut at {end}");

@@ -173,7 +173,9 @@ impl Takes {
         match self {
             Takes::Path(_) => "a directory's path as a string".into(),
             Takes::Address(_) => ADDRESS_TAKES.into(),
-            Takes::Duration(_) => "seconds as a number, or a string such as \"10s\", \"500ms\", \"1m\"; 0 to 1 h".into(),
+            Takes::Duration(_) => {
+                "seconds as a number, or a string such as \"10s\", \"500ms\", \"1m\"; 0 to 1 h".into()
+            }
             Takes::Integer { unit, min, max, .. } => format!("an integer of {unit} from {min} to {max}"),
             Takes::Word { words, .. } => {
                 words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ")
@@ -303,11 +305,8 @@ fn unknown(name: &str, section: bool) -> String {
         whole.max(end * 0.95)
     };
     let sections = KEYS.iter().filter_map(|key| key.name.split_once('.')).map(|(section, _)| section);
-    let known: Vec<&str> = if section {
-        sections.chain([SCORING]).collect()
-    } else {
-        KEYS.iter().map(|key| key.name).collect()
-    };
+    let known: Vec<&str> =
+        if section { sections.chain([SCORING]).collect() } else { KEYS.iter().map(|key| key.name).collect() };
     let nearest = known.into_iter().max_by(|a, b| alike(a).total_cmp(&alike(b)));
     match nearest.filter(|known| alike(known) >= 0.4) {
         Some(known) if section => format!("[{name}] is no section; the nearest one is [{known}]"),

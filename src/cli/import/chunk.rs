@@ -1,6 +1,7 @@
 //! Gathers the items of a file into requests.
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::csv::CsvItems;
 use super::item::{Item, Items, NdjsonItems, Reject, has_key};
@@ -39,14 +40,28 @@ impl Chunk {
     }
 }
 
+/// A file's items, and how far it is read.
+pub struct Reader {
+    items: Box<dyn Items + Send>,
+    bytes_read: Arc<AtomicU64>,
+}
+
+impl Reader {
+    /// # Errors
+    /// A CSV file whose header row is none of the catalogue's.
+    pub fn new(source: Source) -> anyhow::Result<Reader> {
+        let items: Box<dyn Items + Send> = match source.format {
+            Format::Ndjson => Box::new(NdjsonItems::new(source.content)),
+            Format::Csv => Box::new(CsvItems::new(source.content)?),
+        };
+        Ok(Reader { items, bytes_read: source.bytes_read })
+    }
+}
+
 /// Reads the file to its end and gives it away in chunks, without the items up to and including `skip_to_line`.
 /// Stops early, without an error, when `give` says that nobody takes them.
-pub fn read_all(source: Source, skip_to_line: u64, give: &mut dyn FnMut(Chunk) -> bool) -> anyhow::Result<()> {
-    let bytes_read = source.bytes_read;
-    let mut items: Box<dyn Items> = match source.format {
-        Format::Ndjson => Box::new(NdjsonItems::new(source.content)),
-        Format::Csv => Box::new(CsvItems::new(source.content)?),
-    };
+pub fn read_all(reader: Reader, skip_to_line: u64, give: &mut dyn FnMut(Chunk) -> bool) -> anyhow::Result<()> {
+    let Reader { mut items, bytes_read } = reader;
     let mut keys = LineKeys::default();
     let (mut chunk, mut json) = (Chunk::default(), Vec::new());
     loop {
@@ -117,7 +132,6 @@ fn push(chunk: &mut Chunk, json: &[u8], made: Option<&str>) {
 mod tests {
     use super::*;
     use std::io::Cursor;
-    use std::sync::Arc;
 
     fn source(text: String) -> Source {
         Source {
@@ -131,7 +145,7 @@ mod tests {
 
     fn chunks(text: String, skip_to_line: u64) -> Vec<Chunk> {
         let mut all = Vec::new();
-        read_all(source(text), skip_to_line, &mut |chunk| {
+        read_all(Reader::new(source(text)).expect("NDJSON"), skip_to_line, &mut |chunk| {
             all.push(chunk);
             true
         })
@@ -145,7 +159,10 @@ mod tests {
         let body = String::from_utf8(all[0].body.clone()).expect("UTF-8");
         let lines: Vec<&str> = body.lines().collect();
         assert_eq!(lines[0], "{\"messageId\":\"m\"}");
-        assert!(lines[1].starts_with("{\"importKey\":\"import:") && lines[1].ends_with(":1\",\"event\":{\"type\":\"a.b\"}}"));
+        assert!(
+            lines[1].starts_with("{\"importKey\":\"import:")
+                && lines[1].ends_with(":1\",\"event\":{\"type\":\"a.b\"}}")
+        );
         assert_eq!((all.len(), lines.len(), all[0].last_line), (1, 2, 3));
         assert_eq!((all[0].rejects[0].line, all[0].rejects[0].slug.as_str()), (3, "not-json"));
         assert_eq!(all[0].items.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [1, 2]);
@@ -164,7 +181,10 @@ mod tests {
     fn a_long_file_is_cut_into_requests_and_no_line_is_lost() {
         let lines = CHUNK_ITEMS_MAX * 2 + 7;
         let all = chunks((0..lines).map(|n| format!("{{\"messageId\":\"{n}\"}}\n")).collect(), 0);
-        assert_eq!(all.iter().map(|chunk| chunk.items.len()).collect::<Vec<_>>(), [CHUNK_ITEMS_MAX, CHUNK_ITEMS_MAX, 7]);
+        assert_eq!(
+            all.iter().map(|chunk| chunk.items.len()).collect::<Vec<_>>(),
+            [CHUNK_ITEMS_MAX, CHUNK_ITEMS_MAX, 7]
+        );
         assert_eq!(all.iter().map(|chunk| chunk.last_line).collect::<Vec<_>>(), [5000, 10000, 10007]);
         let big = format!("{{\"messageId\":\"x\",\"a\":\"{}\"}}\n", "x".repeat(300_000)).repeat(20);
         assert!(chunks(big, 0).iter().all(|chunk| chunk.body.len() < limits::BATCH_BYTES_DEFAULT));
@@ -176,7 +196,8 @@ mod tests {
         let cut = Cursor::new(whole[..whole.len() - 3].to_vec());
         let content = Box::new(std::io::BufReader::new(zstd::Decoder::with_buffer(cut).expect("zstd")));
         let mut lines = 0;
-        let read = read_all(Source { content, ..source(String::new()) }, 0, &mut |chunk| {
+        let reader = Reader::new(Source { content, ..source(String::new()) }).expect("NDJSON");
+        let read = read_all(reader, 0, &mut |chunk| {
             lines += chunk.items.len();
             true
         });

@@ -16,9 +16,36 @@ enum Cell {
     List,
 }
 
+/// Input that ends in an error where one row takes too much of it: a quote that nobody closes would fill the memory.
+struct Bounded<R> {
+    input: R,
+    /// Bytes that the current row may still take.
+    left: usize,
+}
+
+impl<R> Bounded<R> {
+    fn new(input: R) -> Bounded<R> {
+        Bounded { input, left: LINE_BYTES_MAX }
+    }
+    fn next_row(&mut self) {
+        self.left = LINE_BYTES_MAX;
+    }
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.left == 0 {
+            return Err(io::Error::other(format!("a row is over {LINE_BYTES_MAX} bytes; is a quote never closed?")));
+        }
+        let bytes = self.input.read(out)?;
+        self.left = self.left.saturating_sub(bytes);
+        Ok(bytes)
+    }
+}
+
 /// The rows of a CSV file behind its header row.
 pub struct CsvItems<R> {
-    reader: csv::Reader<R>,
+    reader: csv::Reader<Bounded<R>>,
     record: csv::ByteRecord,
     /// Names as JSON strings.
     columns: Vec<(String, Cell)>,
@@ -30,7 +57,7 @@ impl<R: Read> CsvItems<R> {
     /// # Errors
     /// There is none, or it names a column twice, or none that says what an event is.
     pub fn new(input: R) -> anyhow::Result<CsvItems<R>> {
-        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(input);
+        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(Bounded::new(input));
         let mut columns: Vec<(String, Cell)> = Vec::new();
         let mut names: Vec<String> = Vec::new();
         for (index, name) in reader.headers()?.iter().enumerate() {
@@ -64,7 +91,8 @@ impl<R: Read> CsvItems<R> {
         }
         json.push(b'{');
         for ((name, cell), bytes) in self.columns.iter().zip(&self.record) {
-            let text = std::str::from_utf8(bytes).map_err(|error| format!("the column {name} is not UTF-8: {error}"))?;
+            let text =
+                std::str::from_utf8(bytes).map_err(|error| format!("the column {name} is not UTF-8: {error}"))?;
             if text.is_empty() {
                 continue;
             }
@@ -108,7 +136,10 @@ fn is_json_number(text: &str) -> bool {
 impl<R: Read> Items for CsvItems<R> {
     fn next(&mut self, json: &mut Vec<u8>) -> io::Result<Option<Item>> {
         json.clear();
-        if !self.reader.read_byte_record(&mut self.record).map_err(io::Error::other)? {
+        self.reader.get_mut().next_row();
+        let before = self.reader.position().line();
+        let read = self.reader.read_byte_record(&mut self.record);
+        if !read.map_err(|error| io::Error::other(format!("behind line {before}: {error}")))? {
             return Ok(None);
         }
         let line = self.record.position().map_or(0, csv::Position::line);
@@ -172,8 +203,21 @@ mod tests {
     #[test]
     fn a_row_of_another_width_is_rejected_with_its_line_and_the_next_one_is_read() {
         let found = rows("type,userId,at\na,\"u\nv\",t\na,b\na,b,c\n");
-        assert_eq!(found.iter().map(|(line, row)| (*line, row.is_ok())).collect::<Vec<_>>(), [(2, true), (4, false), (5, true)]);
+        assert_eq!(
+            found.iter().map(|(line, row)| (*line, row.is_ok())).collect::<Vec<_>>(),
+            [(2, true), (4, false), (5, true)]
+        );
         assert_eq!(found[1].1, Err("the row has 2 cells, the header 3".to_string()));
+    }
+
+    #[test]
+    fn a_quote_that_is_never_closed_ends_the_import_not_the_memory() {
+        let text = format!("type,userId,at\na.b,u,t\na.b,\"{}", "x,y\n".repeat(LINE_BYTES_MAX));
+        let mut items = CsvItems::new(text.as_bytes()).expect("a header");
+        let mut json = Vec::new();
+        assert!(matches!(items.next(&mut json), Ok(Some(Item::Json { line: 2 }))));
+        let error = items.next(&mut json).expect_err("endless").to_string();
+        assert!(error.contains("behind line 3") && error.contains("quote"), "{error}");
     }
 
     #[test]

@@ -30,7 +30,9 @@ impl Reject {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item {
     /// One line of JSON, in the buffer that the reader was given.
-    Json { line: u64 },
+    Json {
+        line: u64,
+    },
     Rejected(Reject),
 }
 

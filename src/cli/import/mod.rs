@@ -17,7 +17,6 @@ mod state;
 use std::fs::OpenOptions;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -25,7 +24,7 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
 
-use self::chunk::Chunk;
+use self::chunk::{Chunk, Reader};
 use self::item::Reject;
 use self::send::{Answer, Sender};
 use self::source::{Format, Source};
@@ -71,19 +70,22 @@ pub struct ImportArgs {
 pub fn run(args: &ImportArgs) -> Outcome {
     let config = args.place.load()?;
     let stop = signal::stop_flag()?;
-    let source = Source::open(&args.file, args.format).map_err(|error| Failure::Usage(format!("{error:#}")))?;
+    let wrong_file = |error: anyhow::Error| Failure::Usage(format!("{}: {error:#}", args.file));
+    let mut source = Source::open(&args.file, args.format).map_err(wrong_file)?;
+    let (identity, bytes_total) = (source.identity.take(), source.bytes_total);
+    let reader = Reader::new(source).map_err(wrong_file)?;
     let mut attached = Attached::open(&config, Purpose::Write)?;
-    let state = source.identity.as_deref().map(|identity| StateFile::new(&config.data_dir, identity));
+    let state = identity.as_deref().map(|identity| StateFile::new(&config.data_dir, identity));
     let mut import = Import {
         started: Instant::now(),
-        resumed_after_line: 0,
+        resumed: Progress::default(),
         progress: Progress::default(),
         state,
         rejects: None,
     };
     import.resume(&mut attached)?;
     import.open_rejects(args)?;
-    let done = import.feed(source, &mut attached, &stop);
+    let done = import.feed(reader, bytes_total, &mut attached, &stop);
     import.flush_rejects()?;
     let closed = attached.close();
     done.map_err(|error| match import.state {
@@ -95,7 +97,8 @@ pub fn run(args: &ImportArgs) -> Outcome {
     })?;
     closed?;
     if stop.load(Ordering::SeqCst) && !import.progress.complete {
-        note(&format!("interrupted after line {}; the same command goes on from there", import.progress.line));
+        let next = if import.state.is_some() { "goes on from there" } else { "sends it again, and it counts once" };
+        note(&format!("interrupted after line {}; the same command {next}", import.progress.line));
         return Ok(Status::Interrupted);
     }
     if let Some(state) = &import.state {
@@ -108,7 +111,8 @@ pub fn run(args: &ImportArgs) -> Outcome {
 /// One run over one file.
 struct Import {
     started: Instant,
-    resumed_after_line: u64,
+    /// Where an earlier run stopped; zeros without one.
+    resumed: Progress,
     progress: Progress,
     /// `None` for stdin, which cannot be told from another one.
     state: Option<StateFile>,
@@ -125,14 +129,14 @@ impl Import {
             return Ok(());
         }
         note(&format!("going on after line {}, where an earlier import of this file stopped", grouped(earlier.line)));
-        self.resumed_after_line = earlier.line;
+        self.resumed = earlier.clone();
         self.progress = earlier;
         Ok(())
     }
 
     fn open_rejects(&mut self, args: &ImportArgs) -> anyhow::Result<()> {
         let Some(path) = &args.rejects else { return Ok(()) };
-        let resumes = self.resumed_after_line > 0;
+        let resumes = self.resumed.line > 0;
         let file = OpenOptions::new().create(true).write(true).append(resumes).truncate(!resumes).open(path);
         self.rejects = Some(BufWriter::new(file.with_context(|| path.display().to_string())?));
         Ok(())
@@ -143,12 +147,19 @@ impl Import {
     }
 
     /// Sends the file, chunk by chunk, until its end or a stop.
-    fn feed(&mut self, source: Source, attached: &mut Attached, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
-        let bar = output::progress("importing", Unit::Bytes, source.bytes_total);
+    fn feed(
+        &mut self,
+        reader: Reader,
+        bytes_total: u64,
+        attached: &mut Attached,
+        stop: &AtomicBool,
+    ) -> anyhow::Result<()> {
+        let bar = output::progress("importing", Unit::Bytes, bytes_total);
         let (sender, chunks) = crossbeam_channel::bounded(CHUNKS_AHEAD);
-        let skip_to_line = self.resumed_after_line;
-        let reader = std::thread::Builder::new().name("import-reader".into());
-        let reader = reader.spawn(move || chunk::read_all(source, skip_to_line, &mut |chunk| sender.send(chunk).is_ok()))?;
+        let skip_to_line = self.resumed.line;
+        let thread = std::thread::Builder::new().name("import-reader".into());
+        let thread =
+            thread.spawn(move || chunk::read_all(reader, skip_to_line, &mut |chunk| sender.send(chunk).is_ok()))?;
         let mut requests = Sender::new(&mut attached.client);
         let mut stopped = false;
         for chunk in &chunks {
@@ -162,7 +173,7 @@ impl Import {
         }
         drop(chunks);
         bar.finish_and_clear();
-        let read = reader.join().map_err(|_| anyhow::anyhow!("the thread that reads the file panicked"))?;
+        let read = thread.join().map_err(|_| anyhow::anyhow!("the thread that reads the file panicked"))?;
         self.progress.complete = !stopped;
         read
     }
@@ -196,12 +207,13 @@ impl Import {
         let Progress { accepted, duplicates, rejected, .. } = self.progress;
         let lines = accepted + duplicates + rejected;
         let seconds = self.started.elapsed().as_secs_f64();
-        let rate = if seconds > 0.0 { lines as f64 / seconds } else { 0.0 };
+        let fresh = lines - self.resumed.accepted - self.resumed.duplicates - self.resumed.rejected;
+        let rate = if seconds > 0.0 { fresh as f64 / seconds } else { 0.0 };
         if args.json {
             output::print_json(&json!({
                 "lines": lines, "accepted": accepted, "duplicates": duplicates, "rejected": rejected,
                 "seconds": (seconds * 1000.0).round() / 1000.0, "events_per_s": rate.round(),
-                "resumed_after_line": self.resumed_after_line,
+                "resumed_after_line": self.resumed.line,
             }))?;
             return Ok(());
         }

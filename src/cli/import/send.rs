@@ -46,45 +46,42 @@ struct ItemResult {
     problem: Option<RemoteProblem>,
 }
 
-/// Sends chunks over one connection, one at a time.
+/// Sends chunks over one connection, one request at a time.
 pub struct Sender<'a> {
     client: &'a mut Client,
+    /// Items of one request; less once the daemon found that many too large.
+    items_max: usize,
 }
 
 impl<'a> Sender<'a> {
     pub fn new(client: &'a mut Client) -> Sender<'a> {
-        Sender { client }
+        Sender { client, items_max: usize::MAX }
     }
 
     /// Sends a chunk; waits and tries again while the daemon is busy; halves what it finds too large.
     pub fn send(&mut self, chunk: &Chunk) -> anyhow::Result<Answer> {
         let mut answer = Answer::default();
-        self.send_part(chunk, 0, chunk.items.len(), &mut answer)?;
+        let (mut from, mut start) = (0, 0);
+        while from < chunk.items.len() {
+            let to = from.saturating_add(self.items_max).min(chunk.items.len());
+            let (last_line, end) = chunk.items[to - 1];
+            match self.post(&chunk.body[start..end]) {
+                Ok(body) => add(chunk, from, to, body, &mut answer)?,
+                Err(ClientError::Problem(problem)) if problem.status == 413 => {
+                    if to - from > 1 {
+                        self.items_max = (to - from) / 2;
+                        continue;
+                    }
+                    answer.rejects.push(reject(last_line, 413, Some(problem)));
+                }
+                Err(ClientError::Problem(problem)) if problem.status == 507 => {
+                    return Err(ClientError::Problem(problem)).context("the disk is full: free some space");
+                }
+                Err(error) => return Err(error.into()),
+            }
+            (from, start) = (to, end);
+        }
         Ok(answer)
-    }
-
-    fn send_part(&mut self, chunk: &Chunk, from: usize, to: usize, answer: &mut Answer) -> anyhow::Result<()> {
-        if from == to {
-            return Ok(());
-        }
-        let start = if from == 0 { 0 } else { chunk.items[from - 1].1 };
-        let body = &chunk.body[start..chunk.items[to - 1].1];
-        match self.post(body) {
-            Ok(body) => add(chunk, from, to, body, answer),
-            Err(ClientError::Problem(problem)) if problem.status == 413 && to - from > 1 => {
-                let middle = from + (to - from) / 2;
-                self.send_part(chunk, from, middle, answer)?;
-                self.send_part(chunk, middle, to, answer)
-            }
-            Err(ClientError::Problem(problem)) if problem.status == 413 => {
-                answer.rejects.push(reject(chunk.items[from].0, 413, Some(problem)));
-                Ok(())
-            }
-            Err(ClientError::Problem(problem)) if problem.status == 507 => {
-                Err(ClientError::Problem(problem)).context("the disk is full: free some space")
-            }
-            Err(error) => Err(error.into()),
-        }
     }
 
     fn post(&mut self, body: &[u8]) -> Result<Body, ClientError> {
@@ -134,6 +131,8 @@ fn reject(line: u64, status: u16, problem: Option<RemoteProblem>) -> Reject {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::net::TcpListener;
 
     fn chunk() -> Chunk {
         Chunk { body: b"a\nb\nc\n".to_vec(), items: vec![(4, 2), (5, 4), (9, 6)], ..Chunk::default() }
@@ -161,6 +160,61 @@ mod tests {
             detail: "takes a number".into(),
         };
         assert_eq!(answer, Answer { accepted: 1, duplicates: 1, rejects: vec![expected], last_seq: 7 });
+    }
+
+    /// Takes at most two lines a request, and is busy the first time; the bodies that it took.
+    fn small_and_busy_daemon() -> (std::net::SocketAddr, std::thread::JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let thread = std::thread::spawn(move || {
+            let mut stream = BufReader::new(listener.accept().expect("a client").0);
+            let (mut taken, mut busy) = (Vec::new(), true);
+            loop {
+                let (mut bytes, mut line) = (0, String::new());
+                while stream.read_line(&mut line).expect("a head") > 0 && line != "\r\n" {
+                    if let Some(length) = line.strip_prefix("Content-Length: ") {
+                        bytes = length.trim().parse().expect("a number");
+                    }
+                    line.clear();
+                }
+                if line.is_empty() {
+                    return taken;
+                }
+                let mut body = vec![0; bytes];
+                stream.read_exact(&mut body).expect("a body");
+                let body = String::from_utf8(body).expect("UTF-8");
+                let lines = body.lines().count();
+                let (status, answer) = match lines {
+                    _ if std::mem::take(&mut busy) => (503, "{}".to_string()),
+                    3.. => (413, "{}".to_string()),
+                    1 if body.starts_with('b') => (413, r#"{"type":"/problems/too-large"}"#.to_string()),
+                    _ => (200, format!(r#"{{"accepted":{lines},"duplicates":0,"lastSeq":{}}}"#, taken.len() + 1)),
+                };
+                if status == 200 {
+                    taken.push(body);
+                }
+                let head = format!("HTTP/1.1 {status} x\r\nContent-Length: {}\r\n\r\n", answer.len());
+                stream.get_mut().write_all((head + &answer).as_bytes()).expect("answered");
+            }
+        });
+        (address, thread)
+    }
+
+    #[test]
+    fn a_busy_daemon_is_asked_again_and_what_is_too_large_goes_in_parts_in_order() {
+        let (address, thread) = small_and_busy_daemon();
+        let mut client = Client::new(address);
+        let body = b"a\nc\nd\ne\nb\nf\n".to_vec();
+        let items = (1..=6).map(|line| (line, line as usize * 2)).collect();
+        let chunk = Chunk { body, items, ..Chunk::default() };
+        let answer = Sender::new(&mut client).send(&chunk).expect("taken");
+        drop(client);
+        assert_eq!(thread.join().expect("served"), ["a\n", "c\n", "d\n", "e\n", "f\n"]);
+        assert_eq!((answer.accepted, answer.last_seq), (5, 5));
+        assert_eq!(
+            answer.rejects.iter().map(|reject| (reject.line, reject.slug.as_str())).collect::<Vec<_>>(),
+            [(5, "too-large")]
+        );
     }
 
     #[test]

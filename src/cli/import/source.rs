@@ -1,14 +1,13 @@
 //! The file that is imported: opened, told apart, decompressed, and counted for the progress bar.
 
 use std::fs::File;
+use std::hash::Hasher;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use anyhow::Context as _;
 use clap::ValueEnum;
 use siphasher::sip128::{Hasher128, SipHasher24};
-use std::hash::Hasher;
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -39,18 +38,15 @@ impl Source {
     /// Opens a file by its name, or stdin for `-`.
     pub fn open(name: &str, format: Option<Format>) -> anyhow::Result<Source> {
         if name == "-" {
-            return Source::from_reader(Box::new(io::stdin()), name, format).context("stdin");
+            return Source::from_reader(Box::new(io::stdin()), name, format);
         }
-        let open = || {
-            let mut file = File::open(name)?;
-            let meta = file.metadata()?;
-            anyhow::ensure!(!meta.is_dir(), "is a directory; name one of its files");
-            let whole = meta.is_file();
-            let identity = if whole { Some(identity(&mut file, meta.len())?) } else { None };
-            let bytes_total = if whole { meta.len() } else { 0 };
-            Ok(Source { bytes_total, identity, ..Source::from_reader(Box::new(file), name, format)? })
-        };
-        open().with_context(|| name.to_string())
+        let mut file = File::open(name)?;
+        let meta = file.metadata()?;
+        anyhow::ensure!(!meta.is_dir(), "is a directory; name one of its files");
+        let whole = meta.is_file();
+        let identity = if whole { Some(identity(&mut file, meta.len())?) } else { None };
+        let bytes_total = if whole { meta.len() } else { 0 };
+        Ok(Source { bytes_total, identity, ..Source::from_reader(Box::new(file), name, format)? })
     }
 
     fn from_reader(input: Box<dyn Read + Send>, name: &str, format: Option<Format>) -> anyhow::Result<Source> {
@@ -86,7 +82,9 @@ fn guess_format(name: &str, start: &[u8]) -> anyhow::Result<Format> {
     }
     let text = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start).trim_ascii_start();
     match text.first() {
-        Some(b'[') => anyhow::bail!("is a JSON array; an import reads one event a line (`jq -c '.[]'` makes that of it)"),
+        Some(b'[') => {
+            anyhow::bail!("is a JSON array; an import reads one event a line (`jq -c '.[]'` makes that of it)")
+        }
         Some(b'{') | None => Ok(Format::Ndjson),
         Some(_) if plain.ends_with("json") || plain.ends_with("jsonl") => Ok(Format::Ndjson),
         Some(_) => Ok(Format::Csv),
@@ -149,7 +147,10 @@ mod tests {
         for bytes in [b"{}\n".to_vec(), gzip("{}\n"), zstd] {
             let (format, text, source) = open("events", &bytes).expect("opened");
             assert_eq!((format, text.as_str()), (Format::Ndjson, "{}\n"));
-            assert_eq!((source.bytes_total, source.bytes_read.load(Ordering::Relaxed)), (bytes.len() as u64, bytes.len() as u64));
+            assert_eq!(
+                (source.bytes_total, source.bytes_read.load(Ordering::Relaxed)),
+                (bytes.len() as u64, bytes.len() as u64)
+            );
         }
     }
 
@@ -193,9 +194,9 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_there_is_named() {
-        let error = Source::open("/nowhere/x.ndjson", None).err().expect("no file");
-        assert!(format!("{error:#}").starts_with("/nowhere/x.ndjson: "), "{error:#}");
-        assert!(format!("{:#}", Source::open("/", None).err().expect("no file")).contains("is a directory"));
+    fn what_is_no_file_is_refused() {
+        assert!(Source::open("/nowhere/x.ndjson", None).is_err());
+        let error = Source::open("/", None).err().expect("no file").to_string();
+        assert!(error.contains("is a directory"), "{error}");
     }
 }

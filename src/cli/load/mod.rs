@@ -160,7 +160,11 @@ fn destination(args: &LoadArgs) -> anyhow::Result<(SocketAddr, String)> {
             let rest = url.strip_prefix("http://").with_context(|| format!("{url} does not start with http://"))?;
             let host = rest.trim_end_matches('/');
             anyhow::ensure!(!host.contains('/'), "{url} has a path; name it with --path");
-            if host.rsplit(']').next().is_some_and(|end| end.contains(':')) { host.to_string() } else { format!("{host}:80") }
+            if host.rsplit(']').next().is_some_and(|end| end.contains(':')) {
+                host.to_string()
+            } else {
+                format!("{host}:80")
+            }
         }
         (None, Some(listen)) => listen.to_string(),
         (None, None) => running_address(&args.place.load()?.data_dir)?.to_string(),
@@ -259,7 +263,13 @@ fn prepare(plan: &Plan, generator: &mut Generator, request: &mut Vec<u8>, body: 
 
 impl Figures {
     /// Counts one answer; whether it was the wanted one.
-    fn count(&mut self, plan: &Plan, latency: Duration, answered: std::io::Result<u16>, connection: &Connection) -> bool {
+    fn count(
+        &mut self,
+        plan: &Plan,
+        latency: Duration,
+        answered: std::io::Result<u16>,
+        connection: &Connection,
+    ) -> bool {
         let status = match answered {
             Ok(status) => status,
             Err(error) => {
@@ -324,13 +334,14 @@ fn report(args: &LoadArgs, figures: &Figures, seconds: f64, unsent: u64) -> anyh
             "failures": figures.failures, "latency_ms": latency,
         }))?;
     } else {
-        let mut text = format!(
-            "{} requests in {seconds:.1} s: {}/s",
-            grouped(requests),
-            grouped(per_second(requests) as u64)
-        );
+        let mut text =
+            format!("{} requests in {seconds:.1} s: {}/s", grouped(requests), grouped(per_second(requests) as u64));
         if args.mode != Mode::Read {
-            text.push_str(&format!("; {} events: {}/s", grouped(figures.events), grouped(per_second(figures.events) as u64)));
+            text.push_str(&format!(
+                "; {} events: {}/s",
+                grouped(figures.events),
+                grouped(per_second(figures.events) as u64)
+            ));
         }
         text.push_str("\nlatency");
         for (name, share) in PERCENTILES {
@@ -338,7 +349,10 @@ fn report(args: &LoadArgs, figures: &Figures, seconds: f64, unsent: u64) -> anyh
         }
         text.push_str(&format!("  max {:.3} ms\n", milliseconds(figures.latency.max())));
         if unsent > 0 {
-            text.push_str(&format!("{} requests were due and not sent: the rate is more than it takes\n", grouped(unsent)));
+            text.push_str(&format!(
+                "{} requests were due and not sent: the rate is more than it takes\n",
+                grouped(unsent)
+            ));
         }
         output::print(&text)?;
     }
