@@ -85,4 +85,6 @@ fn utf8(bytes: &[u8]) -> Result<&str, Problem> {
 }
 
 #[cfg(test)]
+pub(crate) mod fake;
+#[cfg(test)]
 mod tests;
