@@ -86,4 +86,6 @@ fn utf8(bytes: &[u8]) -> Result<&str, Problem> {
 }
 
 #[cfg(test)]
+pub(crate) mod fake;
+#[cfg(test)]
 mod tests;

@@ -27,6 +27,7 @@ impl ByteBudget {
         ByteHold { left: Arc::clone(&self.left), bytes: 0 }
     }
     /// Bytes that can still be taken.
+    #[cfg(test)]
     pub fn left(&self) -> usize {
         self.left.load(Ordering::Relaxed)
     }

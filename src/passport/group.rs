@@ -122,3 +122,27 @@ impl Appender {
         }
     }
 }
+
+#[cfg(test)]
+impl Appender {
+    /// An appender whose log is `handler`, on a thread of its own: it gets whether the group is atomic, and each
+    /// event with whether it lies ahead of the clock.
+    pub(crate) fn with_handler(
+        queue_groups_max: usize,
+        mut handler: impl FnMut(bool, &[(Envelope<'_>, bool)]) -> Result<Vec<Outcome>, AppendError> + Send + 'static,
+    ) -> Appender {
+        let (queue, requests) = crossbeam_channel::bounded::<Request>(queue_groups_max);
+        std::thread::spawn(move || {
+            for Request { group, reply } in requests {
+                let envelope = |item: &GroupItem| {
+                    let bytes = &group.bytes[item.start..item.start + item.len];
+                    (record::decode(bytes).expect("a record that was just encoded"), item.ahead)
+                };
+                let events: Vec<_> = group.items.iter().map(envelope).collect();
+                // Whoever asked may be gone.
+                let _ = reply.send(handler(group.atomic, &events));
+            }
+        });
+        Appender { queue }
+    }
+}
