@@ -255,7 +255,7 @@ mod tests {
                     found[artist.index()][1] += sums[2];
                 }).expect("readable");
                 let mut expected = [[0i128; 2]; 4];
-                for (minute, artist, sum) in rows.iter().filter(|row| first <= row.0 && row.0 <= last) {
+                for (_, artist, sum) in rows.iter().filter(|row| first <= row.0 && row.0 <= last) {
                     expected[*artist as usize][0] += sum;
                     expected[*artist as usize][1] += 1;
                 }

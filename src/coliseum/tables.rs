@@ -15,7 +15,7 @@
 //! the time.
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
-use redb::TableDefinition;
+use redb::{ReadableDatabase, TableDefinition};
 
 use crate::projection::StoreError;
 
@@ -151,8 +151,11 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Makes the tables that are missing.
+/// Makes the tables unless they are there; one transaction makes all of them.
 pub fn create(database: &redb::Database) -> Result<(), StoreError> {
+    if database.begin_read().map_err(failed)?.open_table(META).is_ok() {
+        return Ok(());
+    }
     let transaction = database.begin_write().map_err(failed)?;
     transaction.open_table(META).map_err(failed)?;
     transaction.open_table(ARTISTS).map_err(failed)?;
