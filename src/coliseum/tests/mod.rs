@@ -69,7 +69,7 @@ fn check_board(board: Leaderboard<'_>, view: &View, expected: &[Line]) {
     for (index, line) in expected.iter().enumerate() {
         let artist = view.artist(&line.artist).expect("known");
         assert_eq!(board.standing_of(artist).map(Line::of).as_ref(), Some(line));
-        assert_eq!(board.rows(index, 1).map(Line::of).collect::<Vec<_>>(), [line.clone()]);
+        assert_eq!(board.rows(index, 1).map(Line::of).collect::<Vec<_>>(), std::slice::from_ref(line));
         let around: Vec<Line> = board.around(artist, 3).into_iter().map(Line::of).collect();
         let start = index.saturating_sub(1).min(expected.len().saturating_sub(3));
         assert_eq!(around, expected[start..expected.len().min(start + 3)]);
