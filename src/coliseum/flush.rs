@@ -7,12 +7,12 @@
 use redb::{ReadableTable, Table, WriteTransaction};
 
 use super::artists::{ArtistCard, ArtistNo};
-use super::events::{Attendance, EventNo};
+use super::events::Attendance;
 use super::ledger::encode_attendances;
 use super::lineup::{Lineup, Stay};
 use super::minutes::{Row, Sums};
 use super::pages::{self, PageRow};
-use super::tables::{ALLTIME_CHUNK, ATTENDANCES, DAYS, HOURS, Reader, Writer, failed};
+use super::tables::{ALLTIME_CHUNK, ATTENDANCES, DAYS, HOURS, Key, Reader, Writer, failed};
 use crate::projection::StoreError;
 use crate::units::{Seq, Timestamp};
 
@@ -54,7 +54,7 @@ fn write_page(table: &mut Pages<'_>, bucket: i64, flush: u64, mut rows: Vec<Page
         if page.value().len() > 2 * rows.len() * PAGE_ROW_BYTES {
             break;
         }
-        pages::read(page.value(), 0..=u8::MAX, &mut |row| rows.push(row))?;
+        pages::read(key.value(), page.value(), 0..=u8::MAX, &mut |row| rows.push(row))?;
         merged.push(key.value());
     }
     if !merged.is_empty() {
@@ -63,7 +63,8 @@ fn write_page(table: &mut Pages<'_>, bucket: i64, flush: u64, mut rows: Vec<Page
     for key in merged {
         table.remove(key).map_err(failed)?;
     }
-    table.insert((bucket, flush), pages::encode(&rows).as_slice()).map_err(failed)?;
+    let key = (bucket, flush);
+    table.insert(key, pages::encode(key, &rows).as_slice()).map_err(failed)?;
     Ok(())
 }
 
@@ -72,20 +73,20 @@ pub fn write_attendances(transaction: &WriteTransaction, attendances: &[Attendan
     let mut table = transaction.open_table(ATTENDANCES).map_err(failed)?;
     for page in attendances.chunk_by(|a, b| a.event == b.event) {
         let key = (page[0].event.get(), page[0].seq.get());
-        table.insert(key, encode_attendances(page).as_slice()).map_err(failed)?;
+        table.insert(key, encode_attendances(key, page).as_slice()).map_err(failed)?;
     }
     Ok(())
 }
 
 /// All-time sums of the artists of one chunk.
-pub fn encode_alltime<'s>(sums: impl Iterator<Item = &'s Sums>) -> Vec<u8> {
-    let mut value = Writer::framed();
+pub fn encode_alltime<'s>(chunk: u32, sums: impl Iterator<Item = &'s Sums>) -> Vec<u8> {
+    let mut value = Writer::value();
     sums.for_each(|sums| value.put(*sums));
-    value.into_bytes()
+    value.into_value(Key::Number(chunk))
 }
 
-pub fn decode_alltime(value: &[u8]) -> Result<Vec<Sums>, StoreError> {
-    let mut value = Reader::framed(value, "chunk of all-time sums")?;
+pub fn decode_alltime(chunk: u32, value: &[u8]) -> Result<Vec<Sums>, StoreError> {
+    let mut value = Reader::value(value, Key::Number(chunk), "chunk of all-time sums")?;
     let mut sums = Vec::with_capacity(ALLTIME_CHUNK);
     while !value.is_empty() {
         sums.push(value.take()?);
@@ -93,15 +94,15 @@ pub fn decode_alltime(value: &[u8]) -> Result<Vec<Sums>, StoreError> {
     Ok(sums)
 }
 
-pub fn encode_card(card: &ArtistCard) -> Vec<u8> {
+pub fn encode_card(artist: u32, card: &ArtistCard) -> Vec<u8> {
     let genres: Vec<&str> = card.genres.iter().map(|genre| &**genre).collect();
-    let mut value = Writer::framed();
+    let mut value = Writer::value();
     value.put((&*card.id, card.name.as_deref(), genres, card.home_city.as_deref()));
-    value.into_bytes()
+    value.into_value(Key::Number(artist))
 }
 
-pub fn decode_card(value: &[u8]) -> Result<ArtistCard, StoreError> {
-    let mut value = Reader::framed(value, "artist")?;
+pub fn decode_card(artist: u32, value: &[u8]) -> Result<ArtistCard, StoreError> {
+    let mut value = Reader::value(value, Key::Number(artist), "artist")?;
     let (id, name, genres, home_city): (String, Option<String>, Vec<String>, Option<String>) = value.take()?;
     value.end()?;
     Ok(ArtistCard {
@@ -112,23 +113,20 @@ pub fn decode_card(value: &[u8]) -> Result<ArtistCard, StoreError> {
     })
 }
 
-pub fn encode_event(id: &str, lineup: Option<&Lineup>) -> Vec<u8> {
-    let mut value = Writer::framed();
+pub fn encode_event(event: u32, id: &str, lineup: Option<&Lineup>) -> Vec<u8> {
+    let mut value = Writer::value();
     value.put(id);
     for stay in lineup.map_or(&[][..], Lineup::stays) {
         let removed = stay.removed.map(Seq::get);
         value.put((stay.artist.get(), stay.since.get(), stay.joined.get(), removed));
         value.put(stay.joined_received_at.micros());
     }
-    value.into_bytes()
+    value.into_value(Key::Number(event))
 }
 
-pub fn decode_event(event: EventNo, value: &[u8]) -> Result<(String, Vec<Stay>), StoreError> {
-    let mut value = Reader::framed(value, "event")?;
+pub fn decode_event(event: u32, value: &[u8]) -> Result<(String, Vec<Stay>), StoreError> {
+    let mut value = Reader::value(value, Key::Number(event), "event")?;
     let id: String = value.take()?;
-    if id.is_empty() {
-        return Err(value.damaged(&format!("event number {} has no id", event.get())));
-    }
     let mut stays = Vec::new();
     while !value.is_empty() {
         let (artist, since, joined, removed): (u32, u64, u64, Option<u64>) = value.take()?;

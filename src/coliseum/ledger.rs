@@ -12,7 +12,7 @@ use super::artists::ArtistNo;
 use super::events::{Attendance, EventNo};
 use super::minutes::{OpenRows, Row, Sums, between, merge_rows};
 use super::pages;
-use super::tables::{ATTENDANCES, DAYS, HOURS, META, META_FLUSHES, Reader, Writer, counter, failed};
+use super::tables::{ATTENDANCES, DAYS, HOURS, Key, META, META_FLUSHES, Reader, Writer, counter, failed};
 use crate::projection::StoreError;
 use crate::units::{Decimal, MINUTES_PER_DAY, Seq, Timestamp};
 
@@ -138,8 +138,8 @@ impl Ledger {
         self.hours(first, first_day * MINUTES_PER_DAY - 1, each)?;
         let days = self.stored()?.open_table(DAYS).map_err(failed)?;
         for page in days.range((first_day, 0)..(end_day, 0)).map_err(failed)? {
-            let (_, page) = page.map_err(failed)?;
-            pages::read(page.value(), 0..=0, &mut |(_, artist, sums)| each(artist, &sums))?;
+            let (key, page) = page.map_err(failed)?;
+            pages::read(key.value(), page.value(), 0..=0, &mut |(_, artist, sums)| each(artist, &sums))?;
         }
         self.hours(end_day * MINUTES_PER_DAY, last, each)
     }
@@ -154,7 +154,7 @@ impl Ledger {
             let (key, page) = page.map_err(failed)?;
             let start = key.value().0 * MINUTES_PER_HOUR;
             let parts = (first - start).max(0) as u8..=(last - start).min(MINUTES_PER_HOUR - 1) as u8;
-            pages::read(page.value(), parts, &mut |(_, artist, sums)| each(artist, &sums))?;
+            pages::read(key.value(), page.value(), parts, &mut |(_, artist, sums)| each(artist, &sums))?;
         }
         Ok(())
     }
@@ -170,8 +170,8 @@ impl Ledger {
             None => 0,
         };
         for page in table.range((event.get(), start)..(event.get(), before.get())).map_err(failed)? {
-            let (_, page) = page.map_err(failed)?;
-            found.extend(decode_attendances(event, page.value())?.into_iter().filter(wanted));
+            let (key, page) = page.map_err(failed)?;
+            found.extend(decode_attendances(key.value(), page.value())?.into_iter().filter(wanted));
         }
         for slab in &self.slabs {
             let start = slab.attendances.partition_point(|attendance| attendance.event < event);
@@ -183,25 +183,25 @@ impl Ledger {
     }
 }
 
-/// Packs the attendances of one event.
-pub(super) fn encode_attendances(attendances: &[Attendance]) -> Vec<u8> {
-    let mut page = Writer::framed();
+/// Packs the attendances of one event; `key` is `(event, first seq)`.
+pub(super) fn encode_attendances(key: (u32, u64), attendances: &[Attendance]) -> Vec<u8> {
+    let mut page = Writer::value();
     for attendance in attendances {
         let multiplier = attendance.multiplier.normalized();
         page.put((attendance.seq.get(), attendance.at.micros(), multiplier.mantissa(), multiplier.scale()));
         page.put(attendance.artists.iter().map(|artist| artist.get()).collect::<Vec<u32>>());
     }
-    page.into_bytes()
+    page.into_value(Key::Pair(i64::from(key.0), key.1))
 }
 
-fn decode_attendances(event: EventNo, page: &[u8]) -> Result<Vec<Attendance>, StoreError> {
-    let mut page = Reader::framed(page, "page of attendances")?;
+fn decode_attendances(key: (u32, u64), page: &[u8]) -> Result<Vec<Attendance>, StoreError> {
+    let mut page = Reader::value(page, Key::Pair(i64::from(key.0), key.1), "page of attendances")?;
     let mut attendances = Vec::new();
     while !page.is_empty() {
         let (seq, at, mantissa, scale): (u64, i64, i128, u32) = page.take()?;
         let artists: Vec<u32> = page.take()?;
         attendances.push(Attendance {
-            event,
+            event: EventNo::new(key.0),
             seq: Seq::new(seq),
             at: Timestamp::from_micros(at),
             multiplier: Decimal::new(mantissa, scale),
@@ -209,4 +209,58 @@ fn decode_attendances(event: EventNo, page: &[u8]) -> Result<Vec<Attendance>, St
         });
     }
     Ok(attendances)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coliseum::{flush, tables};
+    use crate::units::Minute;
+    use proptest::prelude::*;
+    use redb::backends::InMemoryBackend;
+
+    /// Minutes close to the edges of hours and days, on both sides of 1970.
+    fn minute() -> impl Strategy<Value = i64> {
+        (-3i64..3, prop::sample::select(vec![0, 60, 720, 1380]), -2i64..2)
+            .prop_map(|(day, hour, off)| day * 1440 + hour + off)
+    }
+
+    proptest! {
+        #[test]
+        fn any_range_of_minutes_is_read_exactly(
+            rows in prop::collection::vec((minute(), 0u32..4, -5i128..5), 1..120),
+            flush_every in 1usize..40,
+            ranges in prop::collection::vec((minute(), minute()), 1..30),
+        ) {
+            let database = redb::Database::builder().create_with_backend(InMemoryBackend::new()).expect("in memory");
+            tables::create(&database).expect("in memory");
+            let mut unflushed = Unflushed::default();
+            for (index, (minute, artist, sum)) in rows.iter().enumerate() {
+                unflushed.rows.add(Minute::new(*minute), ArtistNo::new(*artist), &[*sum, 0, 1, 0]);
+                if index % flush_every == flush_every - 1 {
+                    let transaction = database.begin_write().expect("in memory");
+                    let slab = unflushed.take_for_flush();
+                    flush::write_rows(&transaction, unflushed.flushes(), &slab.rows).expect("writes");
+                    let mut meta = transaction.open_table(META).expect("made above");
+                    tables::put_counter(&mut meta, META_FLUSHES, unflushed.flushes()).expect("writes");
+                    drop(meta);
+                    transaction.commit().expect("in memory");
+                }
+            }
+            let ledger = unflushed.ledger(&database);
+            for (first, last) in ranges {
+                let mut found = [[0i128; 2]; 4];
+                ledger.rows(first, last, &mut |artist, sums| {
+                    found[artist.index()][0] += sums[0];
+                    found[artist.index()][1] += sums[2];
+                }).expect("readable");
+                let mut expected = [[0i128; 2]; 4];
+                for (_, artist, sum) in rows.iter().filter(|row| first <= row.0 && row.0 <= last) {
+                    expected[*artist as usize][0] += sum;
+                    expected[*artist as usize][1] += 1;
+                }
+                prop_assert_eq!(found, expected, "{}..={}", first, last);
+            }
+        }
+    }
 }

@@ -198,7 +198,7 @@ impl Projection for Coliseum {
         for number in self.dirty.events.take() {
             let id = self.events.id(EventNo::new(number));
             let lineup = self.events.lineup(id).map(Arc::as_ref);
-            events.insert(number, flush::encode_event(id, lineup).as_slice()).map_err(failed)?;
+            events.insert(number, flush::encode_event(number, id, lineup).as_slice()).map_err(failed)?;
         }
         tables::put_counter(&mut meta, META_FLUSHES, flush)?;
         tables::put_counter(&mut meta, META_UNCONVERTED, self.unconverted)
@@ -232,7 +232,7 @@ impl Coliseum {
         let gap = || StoreError("the coliseum tables: a number is missing; the projection is rebuilt".into());
         for row in transaction.open_table(ARTISTS).map_err(failed)?.iter().map_err(failed)? {
             let (number, card) = row.map_err(failed)?;
-            let card = flush::decode_card(card.value())?;
+            let card = flush::decode_card(number.value(), card.value())?;
             if number.value() as usize != self.artists.len() || self.artists.find(&card.id).is_some() {
                 return Err(gap());
             }
@@ -245,7 +245,8 @@ impl Coliseum {
                 return Err(gap());
             }
             self.totals.resize(start, Totals::default());
-            self.totals.extend(flush::decode_alltime(sums.value())?.into_iter().map(Totals::at_last_minute));
+            self.totals
+                .extend(flush::decode_alltime(chunk.value(), sums.value())?.into_iter().map(Totals::at_last_minute));
         }
         if self.totals.len() > self.artists.len() {
             return Err(gap());
@@ -253,7 +254,7 @@ impl Coliseum {
         self.totals.resize(self.artists.len(), Totals::default());
         for row in transaction.open_table(EVENTS).map_err(failed)?.iter().map_err(failed)? {
             let (number, event) = row.map_err(failed)?;
-            let (id, stays) = flush::decode_event(EventNo::new(number.value()), event.value())?;
+            let (id, stays) = flush::decode_event(number.value(), event.value())?;
             let (event, is_new) = self.events.number(&id);
             if event.get() != number.value() || !is_new || stays.iter().any(|s| s.artist.index() >= self.totals.len()) {
                 return Err(gap());
@@ -270,7 +271,7 @@ impl Coliseum {
         let mut artists = transaction.open_table(ARTISTS).map_err(failed)?;
         for number in self.dirty.cards.take() {
             let card = &self.artists.cards()[number as usize];
-            artists.insert(number, flush::encode_card(card).as_slice()).map_err(failed)?;
+            artists.insert(number, flush::encode_card(number, card).as_slice()).map_err(failed)?;
         }
         let mut alltime = transaction.open_table(ALLTIME).map_err(failed)?;
         let mut chunks: Vec<usize> =
@@ -278,7 +279,7 @@ impl Coliseum {
         chunks.dedup();
         for chunk in chunks {
             let totals = self.totals[chunk * ALLTIME_CHUNK..].iter().take(ALLTIME_CHUNK);
-            let value = flush::encode_alltime(totals.map(Totals::alltime));
+            let value = flush::encode_alltime(chunk as u32, totals.map(Totals::alltime));
             alltime.insert(chunk as u32, value.as_slice()).map_err(failed)?;
         }
         Ok(())

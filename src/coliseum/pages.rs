@@ -11,17 +11,17 @@ use std::ops::RangeInclusive;
 
 use super::artists::ArtistNo;
 use super::minutes::{Sums, add};
-use super::tables::{Reader, Writer};
+use super::tables::{Key, Reader, Writer};
 use crate::projection::StoreError;
 
 /// A row of a page: which part of the bucket, whose, how much.
 pub type PageRow = (u8, ArtistNo, Sums);
 
-/// Packs rows that are sorted by part and artist, each pair once. Rows of zeros are left out.
-pub fn encode(rows: &[PageRow]) -> Vec<u8> {
+/// Packs rows that are sorted by part and artist, each pair once. Rows of zeros are left out. `key` is `(bucket, flush)`.
+pub fn encode(key: (i64, u64), rows: &[PageRow]) -> Vec<u8> {
     let mut groups: Vec<(u8, Vec<u8>)> = Vec::new();
     for group in rows.chunk_by(|a, b| a.0 == b.0) {
-        let mut out = Writer::bare();
+        let mut out = Writer::part();
         let mut before = 0;
         for (_, artist, sums) in group {
             let mask = (0..4).filter(|domain| sums[*domain] != 0).fold(0u8, |mask, domain| mask | 1 << domain);
@@ -33,21 +33,26 @@ pub fn encode(rows: &[PageRow]) -> Vec<u8> {
             sums.iter().filter(|sum| **sum != 0).for_each(|sum| out.put(*sum));
             before = artist.get();
         }
-        groups.push((group[0].0, out.into_bytes()));
+        groups.push((group[0].0, out.into_part()));
     }
-    let mut page = Writer::framed();
+    let mut page = Writer::value();
     page.put(groups.len() as u8);
     for (part, bytes) in &groups {
         page.put(*part);
         page.put(bytes.len() as u32);
     }
     groups.iter().for_each(|(_, bytes)| page.put_bytes(bytes));
-    page.into_bytes()
+    page.into_value(Key::Pair(key.0, key.1))
 }
 
 /// Calls `each` for the rows whose part is in the range, in order.
-pub fn read(page: &[u8], parts: RangeInclusive<u8>, each: &mut impl FnMut(PageRow)) -> Result<(), StoreError> {
-    let mut page = Reader::framed(page, "page of rows")?;
+pub fn read(
+    key: (i64, u64),
+    page: &[u8],
+    parts: RangeInclusive<u8>,
+    each: &mut impl FnMut(PageRow),
+) -> Result<(), StoreError> {
+    let mut page = Reader::value(page, Key::Pair(key.0, key.1), "page of rows")?;
     let groups: u8 = page.take()?;
     let mut table = [(0u8, 0u32); u8::MAX as usize];
     for entry in &mut table[..usize::from(groups)] {
@@ -106,9 +111,9 @@ mod tests {
             let mut rows: Vec<PageRow> = rows.into_iter().map(|(p, a, s)| (p, ArtistNo::new(a), s)).collect();
             normalize(&mut rows);
             rows.retain(|(_, _, sums)| *sums != Sums::default());
-            let page = encode(&rows);
+            let page = encode((7, 1), &rows);
             let mut found = Vec::new();
-            read(&page, low..=high, &mut |row| found.push(row)).expect("what was written");
+            read((7, 1), &page, low..=high, &mut |row| found.push(row)).expect("what was written");
             rows.retain(|(part, _, _)| (low..=high).contains(part));
             prop_assert_eq!(found, rows);
         }
@@ -116,13 +121,15 @@ mod tests {
         #[test]
         fn damaged_bytes_are_an_error_and_never_other_rows(at in any::<prop::sample::Index>(), bit in 0u8..8) {
             let rows: Vec<PageRow> = (0..40).map(|n| (n as u8 / 10, ArtistNo::new(n * 7), [1 << n, 0, -5, 0])).collect();
-            let mut page = encode(&rows);
+            let mut page = encode((7, 1), &rows);
             let at = at.index(page.len());
             page[at] ^= 1 << bit;
             let mut given = 0;
-            let flipped = read(&page, 0..=59, &mut |_| given += 1);
-            let cut = read(&page[..at], 0..=59, &mut |_| given += 1);
-            prop_assert!(flipped.is_err() && cut.is_err() && given == 0);
+            let flipped = read((7, 1), &page, 0..=59, &mut |_| given += 1);
+            let cut = read((7, 1), &page[..at], 0..=59, &mut |_| given += 1);
+            page[at] ^= 1 << bit;
+            let moved = read((8, 1), &page, 0..=59, &mut |_| given += 1);
+            prop_assert!(flipped.is_err() && cut.is_err() && moved.is_err() && given == 0);
         }
     }
 }

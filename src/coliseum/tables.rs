@@ -10,11 +10,12 @@
 //! | `hours` | hour, flush | rows by minute, see `pages` |
 //! | `days` | day, flush | the same rows by day |
 //!
-//! A value is `version u8 | crc32 of what follows, u32 LE | bincode`, so that a flipped bit is a [`StoreError`] and never
-//! another number. Windows are not stored: they follow from the rows and the time.
+//! A value is `version u8 | crc32 of the key and what follows, u32 LE | bincode`, so that a flipped bit, or a value at
+//! another's place, is a [`StoreError`] and never another number. Windows are not stored: they follow from the rows and
+//! the time.
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
-use redb::TableDefinition;
+use redb::{ReadableDatabase, TableDefinition};
 
 use crate::projection::StoreError;
 
@@ -51,20 +52,42 @@ const fn config() -> ValueConfig {
 
 const FRAME_BYTES: usize = 5;
 
-/// Builds one value.
+/// A table's key, as the checksum of its value sees it.
+#[derive(Clone, Copy, Debug)]
+pub enum Key<'k> {
+    Name(&'k str),
+    Number(u32),
+    /// The second half of a key names a flush or a first seq.
+    Pair(i64, u64),
+}
+
+fn checksum(key: Key<'_>, body: &[u8]) -> [u8; 4] {
+    let mut hasher = crc32fast::Hasher::new();
+    match key {
+        Key::Name(name) => hasher.update(name.as_bytes()),
+        Key::Number(number) => hasher.update(&number.to_le_bytes()),
+        Key::Pair(first, second) => {
+            hasher.update(&first.to_le_bytes());
+            hasher.update(&second.to_le_bytes());
+        }
+    }
+    hasher.update(body);
+    hasher.finalize().to_le_bytes()
+}
+
+/// Builds one value, or a part of one.
 pub struct Writer {
     bytes: Vec<u8>,
-    framed: bool,
 }
 
 impl Writer {
-    /// A value of a table: with version and checksum.
-    pub fn framed() -> Writer {
-        Writer { bytes: vec![LAYOUT_VERSION, 0, 0, 0, 0], framed: true }
+    /// A value of a table, to be closed with [`Writer::into_value`].
+    pub fn value() -> Writer {
+        Writer { bytes: vec![LAYOUT_VERSION, 0, 0, 0, 0] }
     }
     /// A part of one.
-    pub fn bare() -> Writer {
-        Writer { bytes: Vec::new(), framed: false }
+    pub fn part() -> Writer {
+        Writer { bytes: Vec::new() }
     }
     pub fn put(&mut self, value: impl bincode::Encode) {
         bincode::encode_into_std_write(value, &mut self.bytes, config()).expect("a Vec takes every write");
@@ -72,11 +95,13 @@ impl Writer {
     pub fn put_bytes(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
-    pub fn into_bytes(mut self) -> Vec<u8> {
-        if self.framed {
-            let checksum = crc32fast::hash(&self.bytes[FRAME_BYTES..]);
-            self.bytes[1..FRAME_BYTES].copy_from_slice(&checksum.to_le_bytes());
-        }
+    pub fn into_part(self) -> Vec<u8> {
+        self.bytes
+    }
+    /// With the checksum over the key that it will stand under.
+    pub fn into_value(mut self, key: Key<'_>) -> Vec<u8> {
+        let checksum = checksum(key, &self.bytes[FRAME_BYTES..]);
+        self.bytes[1..FRAME_BYTES].copy_from_slice(&checksum);
         self.bytes
     }
 }
@@ -89,7 +114,7 @@ pub struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// Checks version and checksum. `what` names the value in errors.
-    pub fn framed(bytes: &'a [u8], what: &'static str) -> Result<Reader<'a>, StoreError> {
+    pub fn value(bytes: &'a [u8], key: Key<'_>, what: &'static str) -> Result<Reader<'a>, StoreError> {
         let reader = Reader { rest: bytes, what };
         let Some((frame, rest)) = bytes.split_at_checked(FRAME_BYTES) else {
             return Err(reader.damaged("it is too short"));
@@ -97,7 +122,7 @@ impl<'a> Reader<'a> {
         if frame[0] != LAYOUT_VERSION {
             return Err(reader.damaged("its version is not this build's"));
         }
-        if frame[1..] != crc32fast::hash(rest).to_le_bytes() {
+        if frame[1..] != checksum(key, rest) {
             return Err(reader.damaged("its checksum does not match"));
         }
         Ok(Reader { rest, what })
@@ -126,8 +151,11 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Makes the tables that are missing.
+/// Makes the tables unless they are there; one transaction makes all of them.
 pub fn create(database: &redb::Database) -> Result<(), StoreError> {
+    if database.begin_read().map_err(failed)?.open_table(META).is_ok() {
+        return Ok(());
+    }
     let transaction = database.begin_write().map_err(failed)?;
     transaction.open_table(META).map_err(failed)?;
     transaction.open_table(ARTISTS).map_err(failed)?;
@@ -142,7 +170,7 @@ pub fn create(database: &redb::Database) -> Result<(), StoreError> {
 /// A counter of `meta`; zero before the first flush.
 pub fn counter(table: &impl redb::ReadableTable<&'static str, &'static [u8]>, name: &str) -> Result<u64, StoreError> {
     let Some(value) = table.get(name).map_err(failed)? else { return Ok(0) };
-    let mut reader = Reader::framed(value.value(), "counter")?;
+    let mut reader = Reader::value(value.value(), Key::Name(name), "counter")?;
     let counter = reader.take()?;
     reader.end()?;
     Ok(counter)
@@ -153,8 +181,8 @@ pub fn put_counter(
     name: &str,
     count: u64,
 ) -> Result<(), StoreError> {
-    let mut value = Writer::framed();
+    let mut value = Writer::value();
     value.put(count);
-    table.insert(name, value.into_bytes().as_slice()).map_err(failed)?;
+    table.insert(name, value.into_value(Key::Name(name)).as_slice()).map_err(failed)?;
     Ok(())
 }

@@ -200,8 +200,9 @@ fn integer(value: Value<'_>) -> Option<i128> {
 }
 
 fn is_id(text: &str) -> bool {
-    let printable_ascii = |byte| (0x20..0x7F).contains(&byte);
-    (1..=ID_BYTES_MAX).contains(&text.len()) && (text.bytes().all(printable_ascii) || !text.contains(char::is_control))
+    // Without an early end, so that the compiler looks at many bytes at once.
+    let printable_ascii = text.bytes().fold(true, |all, byte| all & (0x20..0x7F).contains(&byte));
+    (1..=ID_BYTES_MAX).contains(&text.len()) && (printable_ascii || !text.contains(char::is_control))
 }
 
 fn string_where<'a>(value: Value<'a>, fits: impl FnOnce(&str) -> bool, expected: &'static str) -> Read<Cow<'a, str>> {
