@@ -24,7 +24,7 @@ pub(super) const REMAINDER_BITS: u32 = 12;
 /// Entries under one checksum, and what one look-up reads.
 pub(super) const BLOCK_ENTRIES: u64 = 128;
 /// Quotients that share one start in memory.
-pub(super) const GROUP_QUOTIENTS: u64 = 64;
+pub(super) const GROUP_QUOTIENTS: u64 = 32;
 /// A block of the widest entries.
 pub(super) const BLOCK_BYTES_MAX: usize = BLOCK_ENTRIES as usize * 16 + CRC_BYTES as usize;
 
