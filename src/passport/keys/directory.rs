@@ -205,7 +205,7 @@ fn nth_one(word: u64, n: u32) -> u32 {
     // In each byte the ones of it and of all bytes below.
     let up_to = ((nibbles + (nibbles >> 4)) & 0x0f0f_0f0f_0f0f_0f0f).wrapping_mul(ONES);
     // A high bit in each byte where that is at most n: the bytes to skip.
-    let skip = ((u64::from(n) * ONES | HIGHS) - up_to) & HIGHS;
+    let skip = (((u64::from(n) * ONES) | HIGHS) - up_to) & HIGHS;
     let base = ((skip >> 7).wrapping_mul(ONES) >> 56) as u32 * 8;
     let before = (up_to << 8 >> base) as u8;
     let byte = (word >> base) as u8;
