@@ -32,66 +32,64 @@ fn main() {
     } else if sizes.is_empty() {
         sizes = vec![MILLIONS_TRIED];
     }
-    println!(
-        "key index, recent table of {RECENT_KEYS} keys; look-ups in batches of {BATCH}, keys of 36 bytes hashed in the timing"
-    );
-    println!(
-        "{:>11} {:>5} {:>11} {:>11} {:>11} {:>11} {:>11} {:>11} {:>8} {:>6} {:>6} {:>6} {:>6} {:>8} {:>8}",
-        "keys",
-        "runs",
-        "insert/s",
-        "settled/s",
-        "absent/s",
-        "batched/s",
-        "present/s",
-        "batched/s",
-        "open ms",
-        "disk",
-        "peak",
-        "mem",
-        "peak",
-        "cache MB",
-        "RSS MB"
-    );
-    for millions in sizes {
-        measure((millions * 1e6) as u64);
+    println!("recent table of {RECENT_KEYS} keys, batches of {BATCH}, keys of 36 bytes hashed within the timing");
+    let columns: Vec<Vec<Row>> = sizes.iter().map(|millions| measure((millions * 1e6) as u64)).collect();
+    for row in 0..columns[0].len() {
+        print!("{:<44}", columns[0][row].0);
+        columns.iter().for_each(|column| print!("{:>14}", column[row].1));
+        println!();
     }
     println!(
-        "disk, mem: bytes a key when settled and at the peak of a merge; cache: the recent tables, fixed; RSS: VmHWM of this process so far"
+        "CPU ns are of the looking thread alone, so they hold on a busy machine too; VmHWM is of this process so far"
     );
 }
 
-fn measure(keys: u64) {
-    let dir =
-        tempfile::Builder::new().prefix("coliseum-bench-keys-").tempdir_in("/var/tmp").expect("/var/tmp is writable");
+/// What was measured, and how much it was.
+type Row = (&'static str, String);
+
+fn measure(keys: u64) -> Vec<Row> {
+    let in_var = tempfile::Builder::new().prefix("coliseum-bench-keys-").tempdir_in("/var/tmp");
+    let dir = in_var.expect("/var/tmp is writable");
     let Built { index, stats, inserted_in, settled_in, cache_bytes } = build(dir.path(), keys);
-    let per_second = |count: u64, time: Duration| count as f64 / time.as_secs_f64();
-    let insert = per_second(keys, inserted_in);
-    let settled = per_second(keys, settled_in);
-    let absent = per_second(LOOK_UPS, one_by_one(&index, |n| (keys + 1 + n, None)));
-    let absent_batched = per_second(LOOK_UPS, batched(&index, |n| (keys + 1 + n, None)));
-    let any = |n: u64| mix(n) % keys + 1;
-    let present = per_second(LOOK_UPS, one_by_one(&index, |n| (any(n), Some(Seq::new(any(n))))));
-    let present_batched = per_second(LOOK_UPS, batched(&index, |n| (any(n), Some(Seq::new(any(n))))));
-    let stats = stats.stats();
-    drop(index);
+    let mut rows = vec![
+        ("keys", keys.to_string()),
+        ("insert, keys/s", format!("{:.0}", keys as f64 / inserted_in.as_secs_f64())),
+        ("insert until all runs are joined, keys/s", format!("{:.0}", keys as f64 / settled_in.as_secs_f64())),
+    ];
+    let absent = |n: u64| (keys + 1 + n, None);
+    let present = |n: u64| (mix(n) % keys + 1, Some(Seq::new(mix(n) % keys + 1)));
+    rows.extend(look_ups("absent, one by one, /s", || one_by_one(&index, absent)));
+    rows.extend(look_ups("absent, in batches, /s", || batched(&index, absent)));
+    rows.extend(look_ups("present, one by one, /s", || one_by_one(&index, present)));
+    rows.extend(look_ups("present, in batches, /s", || batched(&index, present)));
+    let (stats, source) = (stats.stats(), stats);
+    // Both hold the runs, which would otherwise be in memory twice.
+    drop((index, source));
 
     let started = Instant::now();
     let again = open(dir.path(), keys);
-    let opened_in = started.elapsed();
+    rows.push(("open, ms", format!("{:.1}", started.elapsed().as_secs_f64() * 1e3)));
     assert_eq!((again.report.gaps.len(), again.report.dropped.len()), (0, 0), "the index opens as it was left");
-    let a_key = |bytes: u64| bytes as f64 / stats.run_keys as f64;
-    println!(
-        "{keys:>11} {:>5} {insert:>11.0} {settled:>11.0} {absent:>11.0} {absent_batched:>11.0} {present:>11.0} {present_batched:>11.0} {:>8.1} {:>6.2} {:>6.2} {:>6.2} {:>6.2} {:>8.1} {:>8.0}",
-        stats.runs,
-        opened_in.as_secs_f64() * 1e3,
-        a_key(stats.disk_bytes),
-        a_key(stats.disk_bytes_peak),
-        a_key(stats.memory_bytes),
-        a_key(stats.memory_bytes_peak),
-        cache_bytes as f64 / 1e6,
-        resident_peak_mb(),
-    );
+    let a_key = |bytes: u64| format!("{:.2}", bytes as f64 / stats.run_keys as f64);
+    rows.extend([
+        ("runs", stats.runs.to_string()),
+        ("on disk, bytes/key", a_key(stats.disk_bytes)),
+        ("  at the peak, within a merge", a_key(stats.disk_bytes_peak)),
+        ("in memory, bytes/key", a_key(stats.memory_bytes)),
+        ("  at the peak, within a merge", a_key(stats.memory_bytes_peak)),
+        ("fixed cache (recent tables) at its peak, MB", format!("{:.1}", cache_bytes as f64 / 1e6)),
+        ("VmHWM, MB", format!("{:.0}", resident_peak_mb())),
+    ]);
+    rows
+}
+
+/// Times `look_up`, which makes [`LOOK_UPS`] of them.
+fn look_ups(name: &'static str, look_up: impl FnOnce()) -> [Row; 2] {
+    let (started, cpu_before) = (Instant::now(), thread_cpu_ns());
+    look_up();
+    let (seconds, cpu_ns) = (started.elapsed().as_secs_f64(), thread_cpu_ns() - cpu_before);
+    let rate = format!("{:.0}", LOOK_UPS as f64 / seconds);
+    [(name, rate), ("  CPU ns each", format!("{:.0}", cpu_ns as f64 / LOOK_UPS as f64))]
 }
 
 struct Built {
@@ -143,22 +141,19 @@ fn keep_up(mut upkeep: Upkeep, sealed: &crossbeam_channel::Receiver<Arc<Sealed>>
 }
 
 /// Looks keys up one at a time; `ask` gives the n-th key's number and the seq that must be found.
-fn one_by_one(index: &KeyIndex, ask: impl Fn(u64) -> (u64, Option<Seq>)) -> Duration {
+fn one_by_one(index: &KeyIndex, ask: impl Fn(u64) -> (u64, Option<Seq>)) {
     let (fingerprinter, mut text, mut found) = (index.fingerprinter(), [0; 36], Vec::new());
-    let started = Instant::now();
     for n in 0..LOOK_UPS {
         let (key, expected) = ask(n);
         index.candidates(fingerprint(&fingerprinter, key, &mut text), &mut found).expect("the look-up works");
         assert_eq!(found.first().copied(), expected, "key {key}");
     }
-    started.elapsed()
 }
 
 /// The same in batches, as the writer does.
-fn batched(index: &KeyIndex, ask: impl Fn(u64) -> (u64, Option<Seq>)) -> Duration {
+fn batched(index: &KeyIndex, ask: impl Fn(u64) -> (u64, Option<Seq>)) {
     let (fingerprinter, mut text, mut hits) = (index.fingerprinter(), [0; 36], Vec::new());
     let (mut fingerprints, mut expected) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
-    let started = Instant::now();
     for n in 0..LOOK_UPS {
         let (key, seq) = ask(n);
         expected.extend(seq.map(|seq| (fingerprints.len(), seq)));
@@ -170,7 +165,6 @@ fn batched(index: &KeyIndex, ask: impl Fn(u64) -> (u64, Option<Seq>)) -> Duratio
             expected.clear();
         }
     }
-    started.elapsed()
 }
 
 fn open(dir: &Path, log_end: u64) -> Opened {
@@ -197,6 +191,12 @@ fn mix(n: u64) -> u64 {
     let n = (n ^ n >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let n = (n ^ n >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     n ^ n >> 31
+}
+
+/// Time that this thread has been running, in nanoseconds.
+fn thread_cpu_ns() -> u64 {
+    let schedstat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    schedstat.split_whitespace().next().and_then(|ns| ns.parse().ok()).unwrap_or(0)
 }
 
 fn resident_peak_mb() -> f64 {

@@ -23,17 +23,18 @@ pub(super) const HEADER_BYTES: usize = 60;
 pub(super) const REMAINDER_BITS: u32 = 12;
 /// Entries under one checksum, and what one look-up reads.
 pub(super) const BLOCK_ENTRIES: u64 = 128;
-/// Quotients that share one start in memory.
-pub(super) const GROUP_QUOTIENTS: u64 = 64;
+/// Quotients that share one start in memory; nothing on disk hangs on it.
+pub(super) const GROUP_QUOTIENTS: u64 = 32;
 /// A block of the widest entries.
 pub(super) const BLOCK_BYTES_MAX: usize = BLOCK_ENTRIES as usize * 16 + CRC_BYTES as usize;
 
 const MAGIC: [u8; 8] = *b"COLIKEYS";
 const VERSION: u32 = 1;
 const CRC_BYTES: u64 = 4;
-const QUOTIENT_BITS_MIN: u32 = GROUP_QUOTIENTS.trailing_zeros();
+const QUOTIENT_BITS_MIN: u32 = 6;
 
-// A start is a u32, and the low bits are never negative.
+// Groups are whole, a start is a u32, and the low bits are never negative.
+const _: () = assert!(GROUP_QUOTIENTS.is_power_of_two() && GROUP_QUOTIENTS <= 1 << QUOTIENT_BITS_MIN);
 const _: () = assert!(RUN_KEYS_MAX <= u32::MAX as u64);
 const _: () = assert!(REMAINDER_BITS + 33 <= u64::BITS);
 

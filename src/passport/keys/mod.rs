@@ -286,15 +286,14 @@ impl KeyIndex {
         hits.clear();
         let runs = self.shared.runs.load();
         runs.check_complete()?;
-        for (index, fingerprint) in fingerprints.iter().enumerate() {
-            self.recent.find(*fingerprint, |seq| hits.push(Hit { index, seq }));
-            for sealed in &self.sealed {
-                sealed.recent.find(*fingerprint, |seq| hits.push(Hit { index, seq }));
-            }
-        }
         for (chunk, lanes) in fingerprints.chunks(LOOKUP_LANES).enumerate() {
+            let mut hit = |lane, seq| hits.push(Hit { index: chunk * LOOKUP_LANES + lane, seq });
+            self.recent.find_lanes(lanes, &mut hit);
+            for sealed in &self.sealed {
+                sealed.recent.find_lanes(lanes, &mut hit);
+            }
             for run in runs.iter() {
-                run.candidates_of(lanes, |lane, seq| hits.push(Hit { index: chunk * LOOKUP_LANES + lane, seq }))?;
+                run.candidates_of_lanes(lanes, &mut hit)?;
             }
         }
         hits.sort_unstable_by_key(|hit| (hit.index, std::cmp::Reverse(hit.seq)));

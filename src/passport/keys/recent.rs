@@ -3,7 +3,7 @@
 //! Fingerprints are uniform and keyed, so their top bits are the slot and nobody can aim at one. Equal fingerprints take
 //! a slot each. A table is filled, sealed and dropped whole: there is no removal, hence no tombstone.
 
-use super::Fingerprint;
+use super::{Fingerprint, LOOKUP_LANES};
 use crate::units::Seq;
 
 #[derive(Clone, Copy, Default)]
@@ -56,6 +56,20 @@ impl Recent {
                 each(Seq::new(self.slots[at].seq));
             }
             at = self.after(at);
+        }
+    }
+
+    /// Calls `each` with the lane and every seq under that lane's fingerprint, for up to [`LOOKUP_LANES`] fingerprints;
+    /// their cache misses overlap.
+    pub(super) fn find_lanes(&self, fingerprints: &[Fingerprint], mut each: impl FnMut(usize, Seq)) {
+        let mut homes = [Slot::default(); LOOKUP_LANES];
+        for (home, fingerprint) in homes.iter_mut().zip(fingerprints) {
+            *home = self.slots[self.home(*fingerprint)];
+        }
+        for (lane, (home, fingerprint)) in homes.iter().zip(fingerprints).enumerate() {
+            if home.seq != 0 {
+                self.find(*fingerprint, |seq| each(lane, seq));
+            }
         }
     }
 

@@ -56,6 +56,14 @@ impl RunFile {
     }
 }
 
+/// One look-up on its way through a directory.
+struct Lane {
+    group_bit: u64,
+    group_word: u64,
+    places: Range<u64>,
+    window: u64,
+}
+
 pub(super) struct Run {
     file: RunFile,
     layout: Layout,
@@ -105,34 +113,49 @@ impl Run {
 
     /// Calls `each` for every seq under this fingerprint.
     pub(super) fn candidates(&self, fingerprint: Fingerprint, each: impl FnMut(Seq)) -> Result<(), KeyError> {
-        let group_bit = self.directory.group_bit(&self.layout, fingerprint);
-        let places = self.directory.places(&self.layout, fingerprint, group_bit);
+        let (layout, directory) = (&self.layout, &self.directory);
+        let group_bit = directory.group_bit(layout, fingerprint);
+        let places = directory.places(layout, fingerprint, group_bit, directory.word_at(group_bit));
+        if !Directory::may_match(&places, directory.window(places.start), layout.remainder(fingerprint)) {
+            return Ok(());
+        }
         self.resolve(fingerprint, places, each)
     }
 
-    /// The same for up to [`LOOKUP_LANES`] fingerprints, with their cache misses side by side; `each` gets the lane too.
-    pub(super) fn candidates_of(
+    /// Calls `each` with the lane and every seq under that lane's fingerprint, for up to [`LOOKUP_LANES`] fingerprints;
+    /// their cache misses overlap.
+    pub(super) fn candidates_of_lanes(
         &self,
         fingerprints: &[Fingerprint],
         mut each: impl FnMut(usize, Seq),
     ) -> Result<(), KeyError> {
-        let mut group_bits = [0; LOOKUP_LANES];
-        for (group_bit, fingerprint) in group_bits.iter_mut().zip(fingerprints) {
-            *group_bit = self.directory.group_bit(&self.layout, *fingerprint);
+        let (layout, directory) = (&self.layout, &self.directory);
+        let mut lanes = [const { Lane { group_bit: 0, group_word: 0, places: 0..0, window: 0 } }; LOOKUP_LANES];
+        let lanes = &mut lanes[..fingerprints.len()];
+        for (lane, fingerprint) in lanes.iter_mut().zip(fingerprints) {
+            lane.group_bit = directory.group_bit(layout, *fingerprint);
         }
-        let mut places = [const { 0..0 }; LOOKUP_LANES];
-        for ((places, group_bit), fingerprint) in places.iter_mut().zip(group_bits).zip(fingerprints) {
-            *places = self.directory.places(&self.layout, *fingerprint, group_bit);
+        for lane in lanes.iter_mut() {
+            lane.group_word = directory.word_at(lane.group_bit);
         }
-        for (lane, (places, fingerprint)) in places.into_iter().zip(fingerprints).enumerate() {
-            self.resolve(*fingerprint, places, |seq| each(lane, seq))?;
+        for (lane, fingerprint) in lanes.iter_mut().zip(fingerprints) {
+            lane.places = directory.places(layout, *fingerprint, lane.group_bit, lane.group_word);
+        }
+        for lane in lanes.iter_mut() {
+            lane.window = directory.window(lane.places.start);
+        }
+        for (index, (lane, fingerprint)) in lanes.iter().zip(fingerprints).enumerate() {
+            if Directory::may_match(&lane.places, lane.window, layout.remainder(*fingerprint)) {
+                self.resolve(*fingerprint, lane.places.clone(), |seq| each(index, seq))?;
+            }
         }
         Ok(())
     }
 
-    /// Reads the entries at those of the places that match in memory.
+    /// Reads the entries at those of the places whose remainder is the fingerprint's.
     fn resolve(&self, fingerprint: Fingerprint, places: Range<u64>, mut each: impl FnMut(Seq)) -> Result<(), KeyError> {
-        let mut matches = self.directory.matches(&self.layout, fingerprint, places).peekable();
+        let remainder = self.layout.remainder(fingerprint);
+        let mut matches = places.filter(|place| self.directory.remainder(*place) == remainder).peekable();
         while let Some(block) = matches.peek().map(|place| place / BLOCK_ENTRIES) {
             let mut buffer = [0; BLOCK_BYTES_MAX];
             let buffer = &mut buffer[..self.layout.block_bytes(block)];

@@ -419,7 +419,8 @@ fn an_open_that_fails_at_any_call_is_an_error_and_the_next_one_is_whole() {
 #[test]
 fn without_its_fingerprint_key_or_with_another_logs_every_run_is_dropped() {
     let path = Path::new(DIR).join(secret::FILE_NAME);
-    let changes: [(&str, fn(&MemoryDisk, &Path)); 4] = [
+    type Change = fn(&MemoryDisk, &Path);
+    let changes: [(&str, Change); 4] = [
         ("missing", |disk, path| disk.remove(path).unwrap()),
         ("damaged", |disk, path| disk.damage(path, |bytes| bytes[20] ^= 1)),
         ("another length", |disk, path| disk.damage(path, |bytes| bytes.truncate(9))),
