@@ -15,7 +15,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use tokio::runtime::Runtime;
@@ -194,6 +194,10 @@ impl Drop for Running {
 /// How long handlers on blocking threads may still run once the server has ended.
 const RUNTIME_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long a start waits for the lock, and how often it looks.
+const LOCK_PATIENCE: Duration = Duration::from_millis(200);
+const LOCK_POLL: Duration = Duration::from_millis(10);
+
 /// One process a directory.
 fn take_lock(dir: &Path) -> anyhow::Result<File> {
     let path = dir.join("lock");
@@ -203,8 +207,19 @@ fn take_lock(dir: &Path) -> anyhow::Result<File> {
         .write(true)
         .open(&path)
         .with_context(|| format!("{}: cannot be opened", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
+    // A command that only looks holds the lock for a moment.
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    let mut locked = file.try_lock();
+    while matches!(locked, Err(TryLockError::WouldBlock)) && Instant::now() < deadline {
+        std::thread::sleep(LOCK_POLL);
+        locked = file.try_lock();
+    }
+    match locked {
+        Ok(()) => {
+            // What a crash left names a port that is another program's by now.
+            let _ = fs::remove_file(dir.join("daemon.json"));
+            Ok(file)
+        }
         Err(TryLockError::WouldBlock) => {
             let holder = fs::read_to_string(dir.join("daemon.json")).unwrap_or_default();
             bail!(

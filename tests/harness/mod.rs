@@ -88,7 +88,9 @@ impl Daemon {
             Some(clock) => clock.clone(),
             None => Arc::new(SystemClock),
         };
-        let running = start(&self.data_dir(), self.more_config, clock);
+        let data = self.data_dir();
+        copy_tree(&data.join("projections"), &self.older_projections());
+        let running = start(&data, self.more_config, clock);
         self.client.address = running.address().to_string();
         self.running = Some(running);
         until("/readyz is 200", || (self.client.get("/readyz").status == 200).then_some(()));
@@ -96,16 +98,21 @@ impl Daemon {
     pub fn data_dir(&self) -> std::path::PathBuf {
         self.directory.path().join("data")
     }
+    /// The projections as they were when it started last.
+    fn older_projections(&self) -> std::path::PathBuf {
+        self.directory.path().join("older")
+    }
     pub fn set_now(&self, now: i64) {
         self.clock.as_ref().expect("a daemon on a manual clock").set(Timestamp::from_micros(now));
     }
     /// Stops it, as SIGTERM does or as SIGKILL would, does `meanwhile` to its directory, and starts it again.
     pub fn restart(&mut self, is_clean: bool, meanwhile: impl FnOnce(&Path)) {
         let running = self.running.take().expect("it runs");
-        if is_clean {
-            running.shutdown().expect("a clean stop");
-        } else {
-            running.abandon();
+        running.shutdown().expect("a clean stop");
+        if !is_clean {
+            // What a crash leaves: the whole log, and projections as their last synced checkpoint had them.
+            let _ = std::fs::remove_dir_all(self.data_dir().join("projections"));
+            copy_tree(&self.older_projections(), &self.data_dir().join("projections"));
         }
         meanwhile(&self.data_dir());
         self.resume();
@@ -122,10 +129,18 @@ impl Daemon {
     }
 }
 
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        if let Some(running) = self.running.take() {
-            running.abandon();
+/// Makes `to` a copy of `from`, or nothing where that is nothing.
+fn copy_tree(from: &Path, to: &Path) {
+    let _ = std::fs::remove_dir_all(to);
+    let Ok(entries) = std::fs::read_dir(from) else { return };
+    std::fs::create_dir_all(to).expect("a directory for the copy");
+    for entry in entries {
+        let path = entry.expect("an entry").path();
+        let target = to.join(path.file_name().expect("a name"));
+        if path.is_dir() {
+            copy_tree(&path, &target);
+        } else {
+            std::fs::copy(&path, &target).expect("a copy");
         }
     }
 }
