@@ -194,7 +194,6 @@ fn import(dir: &Path, words: &[&str]) -> (i32, Value) {
 }
 
 #[test]
-#[ignore = "needs the daemon"]
 fn the_same_file_twice_changes_nothing_and_leads_the_board_by_twice_its_points() {
     let dir = empty_dir();
     let (status, first) = import(dir.path(), &[&sample()]);
@@ -211,7 +210,6 @@ fn the_same_file_twice_changes_nothing_and_leads_the_board_by_twice_its_points()
 }
 
 #[test]
-#[ignore = "needs the daemon"]
 fn lines_without_a_key_count_once_however_often_their_file_is_imported() {
     let dir = empty_dir();
     let line = r#"{"type":"coliseum.vote_cast","userId":"u","artistId":"a","eventId":"e","at":"2020-01-01T00:00:00Z"}"#;
@@ -223,7 +221,6 @@ fn lines_without_a_key_count_once_however_often_their_file_is_imported() {
 }
 
 #[test]
-#[ignore = "needs the daemon"]
 fn rejected_lines_are_listed_and_the_others_are_stored() {
     let dir = empty_dir();
     let rows = "type,userId,at,artistId,eventId,weight\n\
@@ -246,7 +243,6 @@ fn rejected_lines_are_listed_and_the_others_are_stored() {
 }
 
 #[test]
-#[ignore = "needs the daemon"]
 fn what_is_exported_is_imported_elsewhere_with_its_keys_and_times() {
     let (dir, other) = (empty_dir(), empty_dir());
     assert_eq!(import(dir.path(), &[&sample()]).0, 0);
@@ -263,7 +259,6 @@ fn what_is_exported_is_imported_elsewhere_with_its_keys_and_times() {
 }
 
 #[test]
-#[ignore = "needs the daemon"]
 fn a_good_directory_verifies_before_and_after_a_rebuild() {
     let dir = empty_dir();
     assert_eq!(import(dir.path(), &[&sample()]).0, 0);
@@ -276,7 +271,6 @@ fn a_good_directory_verifies_before_and_after_a_rebuild() {
 }
 
 #[test]
-#[ignore = "needs the daemon"]
 fn the_demo_ends_by_itself_and_prints_no_escape_codes_into_a_pipe() {
     let dir = empty_dir();
     let output = run(dir.path(), &["demo", "--seconds", "1"]);

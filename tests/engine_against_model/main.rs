@@ -50,8 +50,9 @@ impl Pair {
                 self.daemon.set_now(self.now);
             }
             Op::Restart { is_clean, loses_projections } => self.daemon.restart(*is_clean, |data_dir| {
-                if *loses_projections {
-                    std::fs::remove_dir_all(data_dir.join("projections")).expect("projections/ may be deleted");
+                let projections = data_dir.join("projections");
+                if *loses_projections && projections.exists() {
+                    std::fs::remove_dir_all(projections).expect("projections/ may be deleted");
                 }
             }),
             Op::Check => self.check_boards(),
