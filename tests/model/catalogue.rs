@@ -70,7 +70,7 @@ const EARNED: &[Field] = &[
 pub const CATALOGUE: &[(&str, &[Field])] = &[
     (
         "concierto.event_attended",
-        &[must("eventId", Id), must("city", Text), may("ticketTier", Word), may("artistId", Id), may("artistIds", Ids)],
+        &[must("eventId", Id), must("city", Text), may("ticketTier", Text), may("artistId", Id), may("artistIds", Ids)],
     ),
     ("treasury.money_spent", SPENT),
     ("treasury.money_refunded", SPENT),
@@ -91,7 +91,7 @@ pub const CATALOGUE: &[(&str, &[Field])] = &[
     ("social.follow", &[must("targetId", Id), must("targetType", Closed(TARGETS))]),
     (
         "social.share",
-        &[must("targetId", Id), must("targetType", Closed(TARGETS)), must("platform", Word), may("artistId", Id)],
+        &[must("targetId", Id), must("targetType", Closed(TARGETS)), must("platform", Text), may("artistId", Id)],
     ),
     (
         "artist.profile_updated",
