@@ -15,6 +15,9 @@ fn event_parse(criterion: &mut Criterion) {
         bencher.iter(|| Facts::of_stored("player.track_played", black_box(PLAY)).map(drop));
     });
     group.bench_function("check a play's document", |bencher| bencher.iter(|| check_document(black_box(PLAY))));
+    group.bench_function("serde_json passes over the same play", |bencher| {
+        bencher.iter(|| serde_json::from_str::<serde::de::IgnoredAny>(black_box(PLAY)));
+    });
     let again = PLAY.replace("292.5", "292.50");
     group.bench_function("compare a play spelled otherwise", |bencher| {
         bencher.iter(|| same_content(black_box(PLAY), black_box(&again)));

@@ -9,65 +9,97 @@ use super::scan::{Kind, Value};
 use crate::problem::Problem;
 
 macro_rules! keys {
-    ($($name:ident $spelled:literal,)*) => {
+    ($($bytes:literal { $($name:ident $spelled:literal,)* })*) => {
         /// The keys that some row of the catalogue reads.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(super) enum Key { $($name),* }
+        pub(super) enum Key { $($($name),*),* }
 
         impl Key {
-            const NAMES: &'static [&'static str] = &[$($spelled),*];
+            const NAMES: &'static [&'static str] = &[$($($spelled),*),*];
 
             fn of(spelled: &str) -> Option<Key> {
-                match spelled {
-                    $($spelled => Some(Key::$name),)*
+                match spelled.len() {
+                    $($bytes => match spelled {
+                        $($spelled => Some(Key::$name),)*
+                        _ => None,
+                    },)*
                     _ => None,
                 }
             }
         }
+
+        $($(const _: () = assert!($spelled.len() == $bytes, "stands under the wrong length");)*)*
     };
 }
 
+// By length in bytes, so that a key is compared with the few that it could be: every key of every event comes by.
 keys! {
-    Type "type",
-    UserId "userId",
-    At "at",
-    MessageId "messageId",
-    SessionId "sessionId",
-    DeviceId "deviceId",
-    Source "source",
-    SentAt "sentAt",
-    EventType "eventType",
-    EventData "eventData",
-    AmountCents "amountCents",
-    ArtistId "artistId",
-    ArtistIds "artistIds",
-    ArtistName "artistName",
-    Channel "channel",
-    City "city",
-    Currency "currency",
-    Domains "domains",
-    DurationSeconds "durationSeconds",
-    EarnSource "earnSource",
-    EventId "eventId",
-    ExpiresAt "expiresAt",
-    Genre "genre",
-    Genres "genres",
-    HomeCity "homeCity",
-    LeaderboardDepth "leaderboardDepth",
-    Name "name",
-    Plan "plan",
-    Platform "platform",
-    Reason "reason",
-    Role "role",
-    StartsAt "startsAt",
-    StripePaymentIntentId "stripePaymentIntentId",
-    StripeSubscriptionId "stripeSubscriptionId",
-    StripeTransferId "stripeTransferId",
-    TargetId "targetId",
-    TargetType "targetType",
-    TicketTier "ticketTier",
-    TrackId "trackId",
-    Weight "weight",
+    2 {
+        At "at",
+    }
+    4 {
+        Type "type",
+        City "city",
+        Name "name",
+        Plan "plan",
+        Role "role",
+    }
+    5 {
+        Genre "genre",
+    }
+    6 {
+        UserId "userId",
+        Source "source",
+        SentAt "sentAt",
+        Genres "genres",
+        Reason "reason",
+        Weight "weight",
+    }
+    7 {
+        Channel "channel",
+        Domains "domains",
+        EventId "eventId",
+        TrackId "trackId",
+    }
+    8 {
+        DeviceId "deviceId",
+        ArtistId "artistId",
+        Currency "currency",
+        HomeCity "homeCity",
+        Platform "platform",
+        StartsAt "startsAt",
+        TargetId "targetId",
+    }
+    9 {
+        MessageId "messageId",
+        SessionId "sessionId",
+        EventType "eventType",
+        EventData "eventData",
+        ArtistIds "artistIds",
+        ExpiresAt "expiresAt",
+    }
+    10 {
+        ArtistName "artistName",
+        EarnSource "earnSource",
+        TargetType "targetType",
+        TicketTier "ticketTier",
+    }
+    11 {
+        AmountCents "amountCents",
+    }
+    15 {
+        DurationSeconds "durationSeconds",
+    }
+    16 {
+        LeaderboardDepth "leaderboardDepth",
+        StripeTransferId "stripeTransferId",
+    }
+    20 {
+        StripeSubscriptionId "stripeSubscriptionId",
+    }
+    21 {
+        StripePaymentIntentId "stripePaymentIntentId",
+    }
 }
 
 /// What the older client calls the type of a play.

@@ -16,6 +16,8 @@ use crate::units::{Decimal, Domain, Timestamp};
 const LEADERBOARD_DEPTH_MAX: i128 = 1 << 53;
 /// Decimals of a vote's weight: micro-points hold no more.
 const WEIGHT_DECIMALS_MAX: u32 = 6;
+/// Decimals of a duration: as many as leave room for its whole seconds in 128 bits.
+const SECONDS_DECIMALS_MAX: u32 = 30;
 
 /// What a rule expected instead of the value, or instead of one item of the list that it is.
 pub(super) struct Misfit {
@@ -121,9 +123,6 @@ pub(super) fn seconds(value: Value<'_>) -> Read<Decimal> {
     let seconds = value.number().and_then(decimal).filter(|seconds| seconds.scale() <= SECONDS_DECIMALS_MAX);
     seconds.filter(fits).ok_or("a number from 0 to 86400 with at most 30 decimals".into())
 }
-
-/// Decimals of a duration: as many as leave room for its whole seconds in 128 bits.
-const SECONDS_DECIMALS_MAX: u32 = 30;
 
 /// How many positions of a board a user may see: an integer from 0 to 2^53.
 pub(super) fn depth(value: Value<'_>) -> Read<u64> {

@@ -125,27 +125,14 @@ impl<'a> Scanner<'a> {
     }
 
     /// Passes over one value and the space before it.
+    #[inline]
     pub fn value(&mut self) -> Result<Value<'a>, SyntaxError> {
         let first = self.next_byte();
         let start = self.at;
         let kind = match first {
             Some(b'"') => self.pass_string()?,
-            Some(b'{') => {
-                self.open()?;
-                let mut first = true;
-                while self.member(first)?.is_some() {
-                    first = false;
-                }
-                Kind::Object
-            }
-            Some(b'[') => {
-                self.open()?;
-                let mut first = true;
-                while self.item(first)?.is_some() {
-                    first = false;
-                }
-                Kind::Array
-            }
+            Some(b'{') => self.pass_object()?,
+            Some(b'[') => self.pass_array()?,
             Some(b'-' | b'0'..=b'9') => self.pass_number()?,
             Some(b't') => self.pass_word("true", Kind::Bool)?,
             Some(b'f') => self.pass_word("false", Kind::Bool)?,
@@ -166,6 +153,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Passes over the next member of the object stepped into; `None` behind its closing brace.
+    #[inline]
     pub fn member(&mut self, first: bool) -> Result<Option<(Value<'a>, Value<'a>)>, SyntaxError> {
         match self.key(first)? {
             Some(key) => Ok(Some((key, self.value()?))),
@@ -174,6 +162,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Passes over the next key of the object stepped into and its colon; `None` behind the closing brace.
+    #[inline]
     pub fn key(&mut self, first: bool) -> Result<Option<Value<'a>>, SyntaxError> {
         if !self.has_next(b'}', first, "`,` or `}`")? {
             return Ok(None);
@@ -217,6 +206,28 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    // Not inlined, as what it calls is: here the recursion goes through.
+    #[inline(never)]
+    fn pass_object(&mut self) -> Result<Kind, SyntaxError> {
+        self.open()?;
+        let mut first = true;
+        while self.member(first)?.is_some() {
+            first = false;
+        }
+        Ok(Kind::Object)
+    }
+
+    #[inline(never)]
+    fn pass_array(&mut self) -> Result<Kind, SyntaxError> {
+        self.open()?;
+        let mut first = true;
+        while self.item(first)?.is_some() {
+            first = false;
+        }
+        Ok(Kind::Array)
+    }
+
+    #[inline]
     fn pass_string(&mut self) -> Result<Kind, SyntaxError> {
         let mut kind = Kind::PlainString;
         self.at += 1;
@@ -237,6 +248,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    #[cold]
     fn pass_escape(&mut self) -> Result<(), SyntaxError> {
         let (start, bytes) = (self.at, self.text.as_bytes());
         self.at += 1;
@@ -302,6 +314,7 @@ impl<'a> Scanner<'a> {
         self.text.as_bytes().get(self.at).copied()
     }
 
+    #[cold]
     fn expected(&self, expected: &'static str) -> SyntaxError {
         SyntaxError { at: self.at, expected }
     }
