@@ -377,7 +377,8 @@ mod tests {
             cuts.sort_unstable();
             let mut pieces = HeadScan::default();
             let first = cuts.iter().map(|&cut| pieces.scan(&text[..cut])).find(|outcome| !matches!(outcome, Ok(None)));
-            proptest::prop_assert_eq!(first.unwrap_or(Ok(None)), whole);
+            // Which fault is named may depend on what was seen first; whether there is one, and the framing, may not.
+            proptest::prop_assert_eq!(first.unwrap_or(Ok(None)).map_err(drop), whole.map_err(drop));
         }
     }
 }
