@@ -1,7 +1,12 @@
 //! Coliseum.
 
+pub mod api;
 pub mod capture;
+pub mod cli;
 pub mod clock;
+pub mod coliseum;
+pub mod config;
+pub mod daemon;
 pub mod disk;
 pub mod event;
 pub mod http;
@@ -9,4 +14,6 @@ pub mod limits;
 pub mod passport;
 pub mod problem;
 pub mod projection;
+pub mod read;
 pub mod units;
+pub mod verify;

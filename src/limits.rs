@@ -40,16 +40,50 @@ pub const SEGMENT_BYTES_MIN: u64 = 64 * 1024;
 pub const SEGMENT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// Free space under which writes are refused, in bytes, unless configured.
 pub const MIN_FREE_BYTES_DEFAULT: u64 = 256 * 1024 * 1024;
+/// How often the writer looks at the free space, in milliseconds.
+pub const FREE_SPACE_CHECK_MS: u64 = 200;
+/// Full tables of idempotency keys that may wait to be written before the log turns read-only.
+pub const KEY_TABLES_BEHIND_MAX: usize = 16;
 /// Groups that may wait for the writer thread; one more is answered 503 `queue-full`.
 pub const APPEND_QUEUE_GROUPS_MAX: usize = 4096;
 /// Bytes of records that one batch (one sync) gathers before it stops taking more groups.
 pub const LOG_BATCH_GATHER_BYTES: usize = 4 * 1024 * 1024;
+
+/// The body of one batch in the log: what is gathered, and one more whole request on top.
+pub const LOG_BATCH_BYTES_MAX: usize = LOG_BATCH_GATHER_BYTES + GROUP_BYTES_MAX;
+/// The records of one request: its body, and envelope and length of each event.
+pub const GROUP_BYTES_MAX: usize = BATCH_BYTES_MAX + BATCH_EVENTS_MAX * 1024;
+
+/// Plain bytes of one compressed block of a sealed segment: small, since a repeated key reads one to compare content.
+pub const SEALED_BLOCK_BYTES: usize = 64 * 1024;
+/// Blocks kept decompressed for readers, in bytes.
+pub const BLOCK_CACHE_BYTES: usize = 16 * 1024 * 1024;
+/// What a scan of a raw segment reads at once.
+pub const SCAN_READ_BYTES: u64 = 1024 * 1024;
+
+/// Entry indexes of sealed segments kept open.
+pub const OPEN_INDEXES_MAX: usize = 256;
+/// Entries that the live index takes in at one lock, so that a query beside it waits little.
+pub const INDEX_LOCK_ENTRIES: usize = 4096;
+
+/// How often the live index follows the watermark while nothing else is to do, in milliseconds.
+pub const LIVE_INDEX_EVERY_MS: u64 = 50;
+/// Pauses of background work after an error, in milliseconds: the first, doubled up to the last.
+pub const KEEPER_PAUSE_MS_MIN: u64 = 100;
+pub const KEEPER_PAUSE_MS_MAX: u64 = 10_000;
 
 /// Rows of a list: default and most.
 pub const LIST_LIMIT_DEFAULT: usize = 100;
 pub const LIST_LIMIT_MAX: usize = 1000;
 /// How long a read waits for `minSeq`, in milliseconds.
 pub const MIN_SEQ_WAIT_MS: u64 = 2000;
+
+/// How long a read waits for the projection to reach the clock's minute, in milliseconds.
+pub const CURRENT_WAIT_MS: u64 = 500;
+/// Rendered pages kept of each board.
+pub const BOARD_PAGES_MAX: usize = 8;
+/// Entries that a stream reads at once.
+pub const STREAM_PIECE_ENTRIES: usize = 256;
 
 /// HTTP: headers of one request, their bytes, the target's bytes.
 pub const HTTP_HEADERS_MAX: usize = 100;
@@ -65,3 +99,4 @@ const _: () = assert!(EVENT_BYTES_MAX as u64 * 2 <= SEGMENT_BYTES_MIN);
 const _: () = assert!(BATCH_BYTES_DEFAULT <= BATCH_BYTES_MAX);
 const _: () = assert!(INFLIGHT_BYTES_DEFAULT >= BATCH_BYTES_DEFAULT * 2);
 const _: () = assert!(ID_BYTES_MAX <= u8::MAX as usize);
+const _: () = assert!(LOG_BATCH_BYTES_MAX < u32::MAX as usize);

@@ -50,6 +50,7 @@ fn not_appended(error: AppendError) -> Problem {
     match error {
         AppendError::QueueFull(_) => Problem::new(Slug::QueueFull, detail),
         AppendError::ReadOnly(_) => Problem::new(Slug::LogReadOnly, detail),
+        AppendError::Unreadable(_) => Problem::new(Slug::Internal, detail),
         AppendError::Stopped(_) => Problem::new(Slug::LogReadOnly, detail).with_status(503),
     }
 }

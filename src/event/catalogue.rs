@@ -47,7 +47,8 @@ pub(super) fn parse(text: &str) -> Result<Event<'_>, Problem> {
         let detail = format!("the event has {} bytes, at most {EVENT_BYTES_MAX} are taken", text.len());
         return Err(Problem::new(Slug::TooLarge, detail));
     }
-    let fields = Fields::read(text)?;
+    let mut fields = Fields::new();
+    fields.gather(text)?;
     let event_type = match fields.is_audio_play() {
         true => Cow::Borrowed(PLAYED),
         false => fields.required(Key::Type, rules::event_type)?,
@@ -60,32 +61,34 @@ pub(super) fn parse(text: &str) -> Result<Event<'_>, Problem> {
     let source = fields.optional(Key::Source, rules::source)?;
     let sent_at = fields.optional(Key::SentAt, rules::timestamp)?;
     let source = source.filter(|_| !matches!(&*event_type, EARNED | REVERSED));
-    let facts = facts(&event_type, fields)?;
+    let facts = facts(&event_type, &fields)?;
     Ok(Event { event_type, user_id, at, sent_at, message_id, session_id, device_id, source, facts })
 }
 
 /// The typed fields of a payload whose type is known.
 pub(super) fn stored_facts<'a>(event_type: &str, payload: &'a str) -> Result<Facts<'a>, Problem> {
-    facts(event_type, Fields::read(payload)?)
+    let mut fields = Fields::new();
+    fields.gather(payload)?;
+    facts(event_type, &fields)
 }
 
-fn facts<'a>(event_type: &str, fields: Fields<'a>) -> Result<Facts<'a>, Problem> {
+fn facts<'a>(event_type: &str, fields: &Fields<'a>) -> Result<Facts<'a>, Problem> {
     match event_type {
-        ATTENDED => attended(&fields),
-        SPENT => payment(Flow::Spent, &fields),
-        REFUNDED => payment(Flow::Refunded, &fields),
-        EARNED => earning(Flow::Earned, &fields),
-        REVERSED => earning(Flow::Reversed, &fields),
-        VOTE => vote(&fields),
+        ATTENDED => attended(fields),
+        SPENT => payment(Flow::Spent, fields),
+        REFUNDED => payment(Flow::Refunded, fields),
+        EARNED => earning(Flow::Earned, fields),
+        REVERSED => earning(Flow::Reversed, fields),
+        VOTE => vote(fields),
         PLAYED if fields.is_audio_play() => played(&fields.with_event_data()?),
-        PLAYED => played(&fields),
-        FAVORITED => favorited(&fields),
-        FOLLOW => follow(&fields),
-        SHARE => share(&fields),
-        PROFILE => profile(&fields),
-        SCHEDULED => scheduled(&fields),
-        ENTITLEMENT => entitlement(&fields),
-        _ => Ok(other(&fields)),
+        PLAYED => played(fields),
+        FAVORITED => favorited(fields),
+        FOLLOW => follow(fields),
+        SHARE => share(fields),
+        PROFILE => profile(fields),
+        SCHEDULED => scheduled(fields),
+        ENTITLEMENT => entitlement(fields),
+        _ => Ok(other(fields)),
     }
 }
 

@@ -18,23 +18,25 @@ impl<'a> Facts<'a> {
     /// follow or a share points at. `other_credits`: whether a configured rule names the event's type, without which a
     /// type outside the catalogue credits nobody.
     pub fn credited(&self, other_credits: bool) -> impl Iterator<Item = &str> {
-        let (artist_id, artist_ids, target_id): (Option<&Cow<'a, str>>, &[Cow<'a, str>], Option<&Cow<'a, str>>) =
-            match self {
-                Facts::Attended { artist_id, artist_ids, .. } => (artist_id.as_ref(), artist_ids, None),
-                Facts::Money { artist_id, .. } => (artist_id.as_ref(), &[], None),
-                Facts::Vote { artist_id, .. }
-                | Facts::Played { artist_id, .. }
-                | Facts::Favorited { artist_id, .. }
-                | Facts::Profile { artist_id, .. } => (Some(artist_id), &[], None),
-                Facts::Follow { target_id, target_type: TargetType::Artist } => (None, &[], Some(target_id)),
-                Facts::Share { target_id, target_type: TargetType::Artist, artist_id, .. } => {
-                    (artist_id.as_ref(), &[], Some(target_id))
-                }
-                Facts::Share { artist_id, .. } => (artist_id.as_ref(), &[], None),
-                Facts::Scheduled { artist_ids, .. } => (None, artist_ids, None),
-                Facts::Other { artist_id, artist_ids } if other_credits => (artist_id.as_ref(), artist_ids, None),
-                Facts::Follow { .. } | Facts::Entitlement { .. } | Facts::Other { .. } => (None, &[], None),
-            };
+        let nobody: &[Cow<'a, str>] = &[];
+        let (artist_id, artist_ids, target_id) = match self {
+            Facts::Attended { artist_id, artist_ids, .. } => (artist_id.as_ref(), artist_ids.as_slice(), None),
+            Facts::Money { artist_id, .. } => (artist_id.as_ref(), nobody, None),
+            Facts::Vote { artist_id, .. }
+            | Facts::Played { artist_id, .. }
+            | Facts::Favorited { artist_id, .. }
+            | Facts::Profile { artist_id, .. } => (Some(artist_id), nobody, None),
+            Facts::Follow { target_id, target_type: TargetType::Artist } => (None, nobody, Some(target_id)),
+            Facts::Share { target_id, target_type: TargetType::Artist, artist_id, .. } => {
+                (artist_id.as_ref(), nobody, Some(target_id))
+            }
+            Facts::Share { artist_id, .. } => (artist_id.as_ref(), nobody, None),
+            Facts::Scheduled { artist_ids, .. } => (None, artist_ids.as_slice(), None),
+            Facts::Other { artist_id, artist_ids } if other_credits => {
+                (artist_id.as_ref(), artist_ids.as_slice(), None)
+            }
+            Facts::Follow { .. } | Facts::Entitlement { .. } | Facts::Other { .. } => (None, nobody, None),
+        };
         let all = artist_id.into_iter().chain(artist_ids).chain(target_id);
         let is_first = {
             let all = all.clone();

@@ -165,6 +165,9 @@ pub enum EntityType {
 }
 
 impl EntityType {
+    pub const ALL: [EntityType; 5] =
+        [EntityType::Artist, EntityType::User, EntityType::Event, EntityType::Venue, EntityType::Track];
+
     pub const fn name(self) -> &'static str {
         ["artist", "user", "event", "venue", "track"][self as usize]
     }

@@ -34,6 +34,7 @@ impl<'a> Value<'a> {
     }
 
     /// The string that this is, borrowed where it has no escapes. Half a surrogate pair reads as U+FFFD.
+    #[inline]
     pub fn string(self) -> Option<Cow<'a, str>> {
         match self.kind {
             Kind::PlainString => Some(Cow::Borrowed(self.between_quotes())),
@@ -64,6 +65,7 @@ impl<'a> Value<'a> {
         })
     }
 
+    #[inline]
     fn between_quotes(self) -> &'a str {
         &self.raw[1..self.raw.len() - 1]
     }
@@ -106,6 +108,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The next byte that is no space, which is passed over.
+    #[inline]
     pub fn next_byte(&mut self) -> Option<u8> {
         while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
             self.at += 1;
@@ -197,6 +200,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Whether another entry follows: passes over the comma before it, or over the closing bracket.
+    #[inline]
     fn has_next(&mut self, close: u8, first: bool, expected: &'static str) -> Result<bool, SyntaxError> {
         match self.next_byte() {
             Some(byte) if byte == close => {
@@ -293,6 +297,7 @@ impl<'a> Scanner<'a> {
         Ok(kind)
     }
 
+    #[inline]
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
@@ -304,6 +309,7 @@ impl<'a> Scanner<'a> {
 
 /// The first offset from `at` on with a quote, a backslash or a control character; else the end.
 /// Eight bytes a step, since most strings of an event are shorter than a vector search takes to start.
+#[inline]
 fn plain_end(bytes: &[u8], mut at: usize) -> usize {
     const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
     const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);

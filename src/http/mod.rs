@@ -50,6 +50,12 @@ pub trait App: Sized + Send + Sync + 'static {
     /// Every route, one row each.
     fn routes() -> Vec<Route<Self>>;
 
+    /// Whether what is derived is of the minute that the clock shows: asked before every read of derived state.
+    fn is_current(&self) -> bool;
+
+    /// Resolves when it is again, or cannot soon be.
+    fn make_current(&self) -> impl Future<Output = ()> + Send;
+
     /// Resolves when everything up to `seq` is applied; may never resolve, the server gives up by itself.
     fn wait_applied(&self, seq: Seq) -> impl Future<Output = ()> + Send;
 }

@@ -17,6 +17,12 @@ pub(super) fn route<A>(rows: &[Route<A>]) -> Route<A> {
     Route { responses: own.responses, ..fixed(PATH, "openApi", own.summary, body) }
 }
 
+/// The document of a whole table, its own row included, as text.
+pub fn of_rows<A>(mut rows: Vec<Route<A>>) -> String {
+    rows.push(route(&rows));
+    document(rows.iter()).to_string()
+}
+
 /// The OpenAPI 3.1 document of these rows.
 pub fn document<'a, A: 'a>(rows: impl Iterator<Item = &'a Route<A>>) -> Value {
     let mut paths = Map::new();

@@ -258,6 +258,7 @@ fn operations() -> Vec<(&'static str, Value)> {
         ("ArtistProfile", profile),
         ("EventSchedule", schedule),
         ("Health", object([("status", text())])),
+        ("Metrics", json!({"type": "string", "description": "OpenMetrics text."})),
         ("Report", json!({"type": "object", "description": "What an administrative call did or found."})),
     ]
 }

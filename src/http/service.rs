@@ -118,14 +118,15 @@ fn begin<A: App>(shared: &Arc<Shared<A>>, head: Parts, body: Incoming) -> State 
     };
     let later = match &route.handler {
         Handler::Fixed(rendered) => return now(Ok(rendered.reply(&head.headers))),
-        Handler::Read(handler) if min_seq.is_none() => {
+        Handler::Read(handler) if min_seq.is_none() && (!route.derived || shared.app.is_current()) => {
             return now(handler(&shared.app, &Ask { path, query: &query, headers: &head.headers }));
         }
         Handler::Read(handler) => Later::Read(*handler),
         Handler::Blocking(handler) => Later::Blocking(*handler),
         Handler::Async(handler) => Later::Async(*handler, path.to_owned(), body),
     };
-    State::Later(Box::pin(answer_later(Arc::clone(shared), head, query, min_seq, later)))
+    let derived = route.derived;
+    State::Later(Box::pin(answer_later(Arc::clone(shared), head, query, derived, min_seq, later)))
 }
 
 /// A handler that cannot answer at once, and what only it needs.
@@ -161,9 +162,13 @@ async fn answer_later<A: App>(
     shared: Arc<Shared<A>>,
     head: Parts,
     query: Query,
+    derived: bool,
     min_seq: Option<Seq>,
     later: Later<A>,
 ) -> Answer {
+    if derived && !shared.app.is_current() {
+        shared.app.make_current().await;
+    }
     if let Some(seq) = min_seq {
         let wait = tokio::time::timeout(Duration::from_millis(MIN_SEQ_WAIT_MS), shared.app.wait_applied(seq));
         wait.await.map_err(|_| {

@@ -13,6 +13,8 @@ pub struct Group {
     /// All or nothing: one bad event and none is stored.
     pub atomic: bool,
     pub(super) bytes: Vec<u8>,
+    /// The idempotency keys, one after the other, so that the writer need not decode a record to look one up.
+    pub(super) keys: String,
     pub(super) items: Vec<GroupItem>,
 }
 
@@ -21,6 +23,8 @@ pub struct Group {
 pub(super) struct GroupItem {
     pub start: usize,
     pub len: usize,
+    pub key_start: usize,
+    pub key_len: usize,
     /// `at` lies too far ahead: refused unless its key turns out to be known.
     pub ahead: bool,
 }
@@ -33,7 +37,9 @@ impl Group {
     pub fn push(&mut self, envelope: &Envelope<'_>, ahead: bool) {
         let start = self.bytes.len();
         record::encode(envelope, &mut self.bytes);
-        self.items.push(GroupItem { start, len: self.bytes.len() - start, ahead });
+        let (key_start, key_len) = (self.keys.len(), envelope.message_id.len());
+        self.keys.push_str(envelope.message_id);
+        self.items.push(GroupItem { start, len: self.bytes.len() - start, key_start, key_len, ahead });
     }
     pub fn len(&self) -> usize {
         self.items.len()
@@ -65,6 +71,9 @@ pub enum AppendError {
     QueueFull(usize),
     #[error("the log takes no writes: {0}")]
     ReadOnly(String),
+    /// What the log holds under one of the keys could not be read, so that nobody can say whether the event is there.
+    #[error("a stored event could not be read: {0}")]
+    Unreadable(String),
     /// The writer has stopped (shutdown, or a sync that failed); the event may or may not be in the log after a restart.
     #[error("the log has stopped: {0}")]
     Stopped(String),
@@ -78,10 +87,17 @@ pub(super) struct Request {
     pub reply: Reply,
 }
 
-/// The way into the log. Cheap to clone; the log stops when the last one is dropped.
+/// What the writer's queue carries.
+pub(super) enum Message {
+    Append(Request),
+    /// Sync what was accepted, and end.
+    Stop,
+}
+
+/// The way into the log. Cheap to clone.
 #[derive(Clone)]
 pub struct Appender {
-    pub(super) queue: Sender<Request>,
+    pub(super) queue: Sender<Message>,
 }
 
 impl Appender {
@@ -99,7 +115,7 @@ impl Appender {
 
     fn send(&self, group: Group) -> Result<oneshot::Receiver<Result<Vec<Outcome>, AppendError>>, AppendError> {
         let (reply, answer) = oneshot::channel();
-        match self.queue.try_send(Request { group, reply }) {
+        match self.queue.try_send(Message::Append(Request { group, reply })) {
             Ok(()) => Ok(answer),
             Err(TrySendError::Full(_)) => Err(AppendError::QueueFull(self.queue.len())),
             Err(TrySendError::Disconnected(_)) => Err(AppendError::Stopped("the writer thread ended".into())),

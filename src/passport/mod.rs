@@ -4,15 +4,33 @@
 //! - [`EntrySource`] gives readers entries by seq, in order, and in filtered pages, up to the durable watermark.
 //! - [`Watermark`] is the seq of the last synced event; no reader ever sees anything above it.
 
-pub mod group;
+mod batch;
+mod entry_index;
+mod group;
 pub mod index;
+mod keeper;
 pub mod keys;
+mod log;
+mod open;
 pub mod record;
-pub mod watermark;
+mod recovery;
+mod sealed;
+mod segment;
+mod spare;
+mod status;
+#[cfg(test)]
+mod tests;
+mod watermark;
+mod writer;
 
 pub use group::{AppendError, Appender, Group, Outcome};
+pub use log::Log;
+pub use open::{Passport, PassportOptions};
 pub use record::{Entry, Envelope};
+pub use recovery::{OpenError, TornTail};
+pub use status::{SYNC_BUCKETS_US, WriterCounts, WriterStatus};
 pub use watermark::Watermark;
+pub use writer::Durability;
 
 use std::ops::ControlFlow;
 

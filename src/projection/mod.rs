@@ -1,9 +1,62 @@
 //! The runner that every projection shares: it follows the log behind the durable watermark, folds entries, writes one
 //! redb transaction that holds the changes and the checkpoint, and publishes an immutable view to readers.
+//!
+//! [`start`] opens or makes the projection's file and returns a [`Handle`] that has a view from then on:
+//!
+//! ```text
+//! projections/<NAME>/<version>.redb            the tables, the checkpoint and the dead letters
+//! projections/<NAME>/<version>.redb.building   the same, not whole yet; renamed when it is
+//! ```
+//!
+//! **Exactly once.** The changes and the checkpoint are in one transaction. Most commits are not synced: after a crash
+//! the file is at its last synced commit, and the entries since are folded again on a state that has none of them.
+//!
+//! **Never in silence.** What the log cannot give is waited for. An entry that cannot be folded becomes a
+//! [`DeadLetter`] after its goes. A file ahead of the log stops the start, since then the log has lost entries.
+//!
+//! **Disposable.** A file that is damaged, of another layout or of another log is removed and built again. A file of
+//! other rules goes on serving and following while the new one is built beside it on a second thread, and is then
+//! swapped for it in one pointer. On a full disk the tables are built in memory, until a file can be.
+//!
+//! | file | idea |
+//! | --- | --- |
+//! | `handle` | what readers hold; everything that is published |
+//! | `runner` | the thread: commands, publishing, waiting |
+//! | `versions` | which file serves at start; the rebuild beside it, the swap |
+//! | `follower` | keeps a fold going behind the log, whatever fails under it |
+//! | `fold` | a projection, its file, and the seq that both have come to |
+//! | `store`, `checkpoint`, `dead_letters` | the file, and the runner's own two tables in it |
+//! | `backoff`, `contain`, `options` | waits, panics, bounds |
 
+mod backoff;
+mod checkpoint;
+mod contain;
+mod dead_letters;
+mod fold;
+mod follower;
+mod handle;
+mod options;
+mod runner;
+mod store;
+mod versions;
+
+#[cfg(test)]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use dead_letters::DeadLetter;
+pub use handle::{ConsumerStatus, Handle, NotFound, StartError};
+pub use options::Options;
+pub use versions::start;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::passport::Entry;
+use checkpoint::Checkpoint;
+
+use crate::clock::Clock;
+use crate::passport::{Entry, EntrySource, Watermark};
 use crate::units::{Seq, Timestamp};
 
 /// An entry that cannot be folded. The state is as before the entry.
@@ -16,10 +69,21 @@ pub struct ApplyError(pub String);
 #[error("{0}")]
 pub struct StoreError(pub String);
 
+impl StoreError {
+    /// Takes the text of any of redb's errors.
+    pub fn of(error: impl std::fmt::Display) -> StoreError {
+        StoreError(error.to_string())
+    }
+}
+
 /// One derived view of the log: a fold with a clock, its tables, and the immutable view that readers get.
 ///
 /// The runner's thread owns it. After any sequence of calls the view must be exactly what a plain recomputation over
 /// entries 1…applied at the minute of the last `tick` gives.
+///
+/// Any call may fail or panic. Where the memory cannot be trusted afterwards (all but an [`ApplyError`]) the runner
+/// drops the value and calls [`Projection::open`] on the same file, which is at its last flush. So nothing in memory
+/// needs undoing, and whatever `open` reads must have been written by `flush`. Tables named `runner.…` are the runner's.
 pub trait Projection: Sized + Send + 'static {
     /// What readers hold: immutable, complete, of one prefix of the log.
     type View: Send + Sync + 'static;
@@ -45,4 +109,38 @@ pub trait Projection: Sized + Send + 'static {
     fn flush(&mut self, transaction: &redb::WriteTransaction) -> Result<(), StoreError>;
     /// The view of everything folded so far. Cost follows what changed since the last one.
     fn view(&mut self, applied: Seq) -> Arc<Self::View>;
+}
+
+/// What every part of one projection's runner is given.
+struct Wiring {
+    log: Arc<dyn EntrySource>,
+    watermark: Arc<Watermark>,
+    clock: Arc<dyn Clock>,
+    log_id: [u8; 16],
+    /// `projections/<NAME>`.
+    dir: PathBuf,
+    options: Options,
+}
+
+/// Which rules a file is made under.
+struct Identity<P: Projection> {
+    setup: P::Setup,
+    version: String,
+    setup_bytes: Vec<u8>,
+}
+
+impl<P: Projection> Identity<P> {
+    fn of(setup: P::Setup) -> Identity<P> {
+        Identity { version: P::version(&setup), setup_bytes: P::encode_setup(&setup), setup }
+    }
+
+    fn checkpoint(&self, applied: Seq, received_at: Option<Timestamp>, wiring: &Wiring) -> Checkpoint {
+        Checkpoint {
+            applied,
+            received_at,
+            log_id: wiring.log_id,
+            version: self.version.clone(),
+            setup: self.setup_bytes.clone(),
+        }
+    }
 }

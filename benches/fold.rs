@@ -1,0 +1,214 @@
+//! How long the coliseum projection takes for an event: fold, flush, commit, view and tick, in nanoseconds an event.
+//!
+//! 10,000 artists by Zipf's law, every type that scores, most events of now and some of the past weeks and years, in
+//! batches as a catch-up (10,000) and as live traffic (100) bring them. `cargo bench --bench fold`
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use coliseum::coliseum::{Coliseum, Rules};
+use coliseum::passport::{Entry, Envelope};
+use coliseum::projection::Projection;
+use coliseum::units::{Domain, Seq, Timestamp, Window};
+
+const ARTISTS: usize = 10_000;
+const EVENTS: usize = 2_000;
+const START_MICROS: i64 = 1_777_666_500_000_000;
+const DAY_MICROS: i64 = 86_400_000_000;
+
+/// xorshift64*: the same events on every run.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+    fn below(&mut self, bound: usize) -> usize {
+        (self.next() >> 11) as usize % bound
+    }
+    fn unit(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+struct Stored {
+    kind: &'static str,
+    at_micros: i64,
+    received_micros: i64,
+    payload: String,
+}
+
+struct Source {
+    random: Random,
+    /// Cumulative weights 1/n of the artists.
+    weights: Vec<f64>,
+    now_micros: i64,
+}
+
+impl Source {
+    fn new() -> Source {
+        let mut total = 0.0;
+        let weights = (1..=ARTISTS).map(|n| {
+            total += 1.0 / n as f64;
+            total
+        });
+        Source { weights: weights.collect(), random: Random(0x9E37_79B9_7F4A_7C15), now_micros: START_MICROS }
+    }
+    fn artist(&mut self) -> String {
+        let place = self.random.unit() * self.weights[ARTISTS - 1];
+        format!("artist-{:05}", self.weights.partition_point(|weight| *weight < place))
+    }
+    fn at(&mut self) -> i64 {
+        match self.random.below(100) {
+            0..80 => self.now_micros,
+            80..95 => self.now_micros - (self.random.unit() * 31.0 * DAY_MICROS as f64) as i64,
+            _ => self.now_micros - (self.random.unit() * 1000.0 * DAY_MICROS as f64) as i64,
+        }
+    }
+    fn event(&mut self) -> Stored {
+        // A thousand events a second.
+        self.now_micros += 1_000;
+        let (artist, pick, number) = (self.artist(), self.random.below(100), self.random.below(EVENTS));
+        let (kind, fields) = match pick {
+            0..45 => (
+                "player.track_played",
+                format!(
+                    r#""trackId":"t{number}","artistId":"{artist}","durationSeconds":187.5,"genre":"house","city":"Turin""#
+                ),
+            ),
+            45..65 => (
+                "coliseum.vote_cast",
+                format!(r#""artistId":"{artist}","eventId":"e{number}","weight":{}"#, 1 + number % 12),
+            ),
+            65..75 => (
+                "treasury.money_spent",
+                format!(r#""amountCents":{},"currency":"eur","reason":"ticket","artistId":"{artist}""#, 100 + number),
+            ),
+            75..83 => {
+                ("concierto.event_attended", format!(r#""eventId":"e{number}","city":"Turin","ticketTier":"vip""#))
+            }
+            83..84 => (
+                "concierto.event_scheduled",
+                format!(r#""eventId":"e{number}","artistIds":["{artist}","{}"]"#, self.artist()),
+            ),
+            84..90 => ("social.follow", format!(r#""targetId":"{artist}","targetType":"artist""#)),
+            90..95 => ("player.track_favorited", format!(r#""trackId":"t{number}","artistId":"{artist}""#)),
+            _ => (
+                "social.share",
+                format!(r#""targetId":"t{number}","targetType":"track","platform":"x","artistId":"{artist}""#),
+            ),
+        };
+        let payload = format!(
+            r#"{{"type":"{kind}","userId":"user-{:06}","at":"2026-05-01T20:15:00.250Z","messageId":"b1c9-{number}-{pick}",{fields},"sessionId":"s-{number}","note":"kept as it came"}}"#,
+            self.random.below(200_000)
+        );
+        Stored { kind, at_micros: self.at(), received_micros: self.now_micros, payload }
+    }
+}
+
+#[derive(Default)]
+struct Spent {
+    apply: Duration,
+    flush: Duration,
+    commit: Duration,
+    view: Duration,
+    tick: Duration,
+}
+
+fn run(batch: usize, events: usize) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let database = redb::Database::create(directory.path().join("coliseum.redb")).expect("a new file");
+    let database = Arc::new(database);
+    let rules = Rules::from_toml(&"fx = { eur = 1.08 }".parse().expect("TOML")).expect("valid rules");
+    let start = Timestamp::from_micros(START_MICROS);
+    let mut coliseum = Coliseum::open(database.clone(), &rules, start).expect("opens");
+    let mut source = Source::new();
+    let (mut spent, mut seq) = (Spent::default(), 0u64);
+    let mut view = coliseum.view(Seq::ZERO);
+    while (seq as usize) < events {
+        let stored: Vec<Stored> = (0..batch).map(|_| source.event()).collect();
+        let clock = Instant::now();
+        for event in &stored {
+            seq += 1;
+            let envelope = Envelope {
+                received_at_micros: event.received_micros,
+                at_micros: event.at_micros,
+                at_corrected: false,
+                event_type: event.kind,
+                message_id: "m",
+                user_id: "u",
+                session_id: None,
+                device_id: None,
+                source: "api",
+                payload: &event.payload,
+            };
+            coliseum.apply(&Entry { seq: Seq::new(seq), envelope }).expect("a good event");
+        }
+        spent.apply += clock.elapsed();
+        let clock = Instant::now();
+        let mut transaction = database.begin_write().expect("begins");
+        transaction.set_durability(redb::Durability::None).expect("no savepoint");
+        coliseum.flush(&transaction).expect("writes");
+        spent.flush += clock.elapsed();
+        let clock = Instant::now();
+        transaction.commit().expect("commits");
+        spent.commit += clock.elapsed();
+        let clock = Instant::now();
+        coliseum.tick(Timestamp::from_micros(source.now_micros)).expect("reads");
+        spent.tick += clock.elapsed();
+        let clock = Instant::now();
+        view = coliseum.view(Seq::new(seq));
+        spent.view += clock.elapsed();
+    }
+    let each = |time: Duration| time.as_nanos() as f64 / seq as f64;
+    let total = each(spent.apply) + each(spent.flush) + each(spent.commit) + each(spent.view) + each(spent.tick);
+    println!(
+        "batches of {batch:>6}: apply {:>6.0}  flush {:>6.0}  commit {:>6.0}  view {:>6.0}  tick {:>6.0}  = {total:>6.0} ns an event ({:.0} events/s), {} on a/7d",
+        each(spent.apply),
+        each(spent.flush),
+        each(spent.commit),
+        each(spent.view),
+        each(spent.tick),
+        1e9 / total,
+        view.board(Domain::Cultural, Window::Days7).total(),
+    );
+    read_back(database, &rules, &source, &view, directory.path());
+}
+
+/// What a start and a look back cost with the same rows.
+fn read_back(
+    database: Arc<redb::Database>,
+    rules: &Rules,
+    source: &Source,
+    view: &coliseum::coliseum::View,
+    directory: &std::path::Path,
+) {
+    let clock = Instant::now();
+    let mut again = Coliseum::open(database, rules, Timestamp::from_micros(source.now_micros)).expect("opens");
+    black_box(again.view(view.applied()));
+    let open = clock.elapsed();
+    let past = |window: Window, days: i64| {
+        let clock = Instant::now();
+        let at = view.as_of().moved_by_micros(-days * DAY_MICROS);
+        black_box(view.past_board(Domain::Behavioral, window, at).expect("reads"));
+        clock.elapsed().as_secs_f64() * 1e3
+    };
+    let (week, month, all) = (past(Window::Days7, 3), past(Window::Days30, 3), past(Window::AllTime, 3));
+    let bytes = std::fs::metadata(directory.join("coliseum.redb")).map_or(0, |file| file.len());
+    println!(
+        "    then: open {:.1} ms; board of 3 days ago 7d {week:.1} ms, 30d {month:.1} ms, alltime {all:.1} ms; file {:.1} MiB",
+        open.as_secs_f64() * 1e3,
+        bytes as f64 / (1024.0 * 1024.0),
+    );
+}
+
+fn main() {
+    run(10_000, 1_000_000);
+    run(1_000, 300_000);
+    run(100, 100_000);
+    run(1, 5_000);
+}

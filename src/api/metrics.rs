@@ -1,0 +1,122 @@
+//! `/metrics`: what the daemon's parts count, in Prometheus' text format, gathered when it is asked for.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use super::Api;
+use crate::http::Ask;
+use crate::http::reply::{self, ReplyBody};
+use crate::http::route::{Answer, Handler, Route};
+use crate::passport::keys::KeyStats;
+use crate::passport::{EntrySource, SYNC_BUCKETS_US, WriterCounts};
+use crate::problem::{Problem, Slug};
+use crate::projection::ConsumerStatus;
+
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+pub fn routes() -> Vec<Route<Api>> {
+    vec![
+        Route::get("/metrics", "metrics", "Prometheus metrics.", Handler::Read(metrics))
+            .gives(&[(200, OPENMETRICS, "Metrics")]),
+    ]
+}
+
+/// `GET /metrics`
+fn metrics(api: &Api, _: &Ask<'_>) -> Answer {
+    let mut registry = Registry::with_prefix("coliseum");
+    registry.register_collector(Box::new(Gathered::of(api)));
+    let mut text = String::with_capacity(4096);
+    prometheus_client::encoding::text::encode(&mut text, &registry)
+        .map_err(|error| Problem::new(Slug::Internal, format!("The metrics cannot be written: {error}")))?;
+    Ok(reply::with_body(hyper::StatusCode::OK, OPENMETRICS, ReplyBody::whole(text)))
+}
+
+/// All figures of one moment.
+#[derive(Debug)]
+struct Gathered {
+    head: u64,
+    segments: usize,
+    writable: bool,
+    writer: WriterCounts,
+    keys: KeyStats,
+    consumer: ConsumerStatus,
+    unconverted: u64,
+    artists: usize,
+}
+
+impl Gathered {
+    fn of(api: &Api) -> Gathered {
+        let view = api.view();
+        Gathered {
+            head: api.log.durable().get(),
+            segments: api.log.segments().len(),
+            writable: api.writer.read_only().is_none(),
+            writer: api.writer.counts(),
+            keys: api.key_stats.stats(),
+            consumer: api.coliseum.status(),
+            unconverted: view.unconverted(),
+            artists: view.cards().len(),
+        }
+    }
+}
+
+impl Collector for Gathered {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let mut gauge = |name: &str, help: &str, value: f64| {
+            let metric = ConstGauge::new(value);
+            metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
+        };
+        gauge("log_head_seq", "Seq of the last event that is on disk.", self.head as f64)?;
+        gauge("log_segments", "Segment files of the log.", self.segments as f64)?;
+        gauge("log_writable", "1 while the log takes writes.", f64::from(u8::from(self.writable)))?;
+        gauge("keys_in_runs", "Idempotency keys in sorted runs.", self.keys.run_keys as f64)?;
+        gauge("key_runs", "Sorted runs of idempotency keys.", self.keys.runs as f64)?;
+        gauge("keys_disk_bytes", "Size of those runs on disk.", self.keys.disk_bytes as f64)?;
+        gauge("keys_memory_bytes", "Size of their directories in memory.", self.keys.memory_bytes as f64)?;
+        gauge("artists", "Artists that the log has named.", self.artists as f64)?;
+        gauge(
+            "unconverted_events",
+            "Events that scored nothing for want of a rate of their currency.",
+            self.unconverted as f64,
+        )?;
+        let consumer = &self.consumer;
+        gauge("consumer_applied_seq", "Last event that the projection coliseum holds.", consumer.applied.get() as f64)?;
+        let lag = self.head.saturating_sub(consumer.applied.get());
+        gauge("consumer_lag_events", "Events on disk that the projection coliseum does not hold yet.", lag as f64)?;
+        gauge("consumer_dead_letters", "Events that it could not fold.", consumer.dead_letters as f64)?;
+        let running = f64::from(u8::from(consumer.state == "running"));
+        gauge("consumer_running", "1 while it follows the log; 0 while it starts, rebuilds or is held up.", running)?;
+
+        let mut counter = |name: &str, help: &str, value: u64| {
+            let metric = ConstCounter::new(value);
+            metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
+        };
+        counter("events_stored", "Events stored since the start.", self.writer.events)?;
+        counter("log_bytes_written", "Bytes written to the log since the start.", self.writer.bytes)?;
+        self.encode_syncs(encoder)
+    }
+}
+
+impl Gathered {
+    fn encode_syncs(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        const US_PER_SECOND: f64 = 1e6;
+        let bounds = SYNC_BUCKETS_US.iter().map(|us| *us as f64 / US_PER_SECOND);
+        let within: u64 = self.writer.sync_buckets.iter().sum();
+        let slower = self.writer.syncs.saturating_sub(within);
+        let buckets: Vec<(f64, u64)> =
+            bounds.zip(self.writer.sync_buckets).chain([(f64::MAX, slower)]).collect();
+        let mut metric = encoder.encode_descriptor(
+            "log_sync_seconds",
+            "Time of one sync of the log.",
+            None,
+            prometheus_client::metrics::MetricType::Histogram,
+        )?;
+        let sum = self.writer.sync_us as f64 / US_PER_SECOND;
+        metric.encode_histogram::<NoLabelSet>(sum, self.writer.syncs, &buckets, None)
+    }
+}

@@ -1,0 +1,119 @@
+//! The application behind the HTTP room: every route, and what its handlers share.
+//!
+//! A handler checks what only it can check, picks one view, and calls one function of `read` or `capture`. Which path
+//! leads where stands in [`Api::routes`] and nowhere else; `/openapi.json` and the query checks are made from it.
+
+mod admin;
+mod artists;
+mod boards;
+mod consumers;
+mod entries;
+mod health;
+mod metrics;
+mod shorthands;
+mod stream;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::Guard;
+
+use crate::capture::{CaptureContext, CaptureLimits};
+use crate::clock::Clock;
+use crate::coliseum::{Coliseum, View};
+use crate::http::{self, App, Route};
+use crate::limits::CURRENT_WAIT_MS;
+use crate::passport::keys::StatsSource;
+use crate::passport::{Appender, Log, Watermark, WriterStatus};
+use crate::problem::{Problem, Slug};
+use crate::projection::Handle;
+use crate::read::{ReadFailure, Reader};
+use crate::units::Seq;
+
+pub use boards::BoardPages;
+
+/// What every handler may use.
+pub struct Api {
+    pub data_dir: PathBuf,
+    pub clock: Arc<dyn Clock>,
+    pub appender: Appender,
+    pub watermark: Arc<Watermark>,
+    pub writer: Arc<WriterStatus>,
+    pub key_stats: StatsSource,
+    pub log: Arc<Log>,
+    pub coliseum: Handle<Coliseum>,
+    pub capture: CaptureLimits,
+    /// Whether answers wait for the sync.
+    pub durable_answers: bool,
+    pub pages: BoardPages,
+}
+
+impl Api {
+    fn view(&self) -> Guard<Arc<View>> {
+        self.coliseum.load()
+    }
+    fn reader(&self) -> Reader {
+        Reader { log: self.log.clone() }
+    }
+}
+
+impl App for Api {
+    fn routes() -> Vec<Route<Api>> {
+        let mut routes = http::write::routes();
+        routes.extend(shorthands::routes());
+        routes.extend(entries::routes());
+        routes.extend(stream::routes());
+        routes.extend(boards::routes());
+        routes.extend(artists::routes());
+        routes.extend(consumers::routes());
+        routes.extend(health::routes());
+        routes.extend(metrics::routes());
+        routes.extend(admin::routes());
+        routes
+    }
+
+    fn is_current(&self) -> bool {
+        self.view().minute() == self.clock.now().minute()
+    }
+
+    async fn make_current(&self) {
+        // A projection that is busy answers with the minute that it has: older, and true of that minute.
+        self.coliseum.wait_minute(self.clock.now().minute(), Duration::from_millis(CURRENT_WAIT_MS)).await;
+    }
+
+    async fn wait_applied(&self, seq: Seq) {
+        while !self.coliseum.wait_applied(seq, Duration::from_secs(1)).await {}
+    }
+}
+
+impl CaptureContext for Api {
+    fn appender(&self) -> &Appender {
+        &self.appender
+    }
+    fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
+    }
+    fn capture_limits(&self) -> CaptureLimits {
+        self.capture
+    }
+}
+
+/// The OpenAPI 3.1 description of all routes.
+pub fn openapi_json() -> String {
+    http::openapi::of_rows(Api::routes())
+}
+
+/// Damage and failures of the disk are the daemon's, not the client's.
+impl From<ReadFailure> for Problem {
+    fn from(failure: ReadFailure) -> Problem {
+        tracing::error!(error = %failure, "a read failed");
+        Problem::new(Slug::Internal, failure.to_string())
+    }
+}
+
+/// 404 for an artist that the log has never named.
+fn unknown_artist(artist_id: &str) -> Problem {
+    let shown: String = artist_id.chars().take(200).collect();
+    Problem::new(Slug::NotFound, format!("No event, profile or line-up has named an artist `{shown}`."))
+}

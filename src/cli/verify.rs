@@ -1,0 +1,134 @@
+//! `coliseum verify`: every checksum, every seq, and every projection against a recomputation.
+
+use std::io::{BufRead, BufReader};
+
+use anyhow::Context as _;
+use clap::Args;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::attach::{Attached, Purpose};
+use super::client::Request;
+use super::output::{self, Unit, grouped, printable};
+use super::{Outcome, Place, Status};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  coliseum verify
+  coliseum verify --data-dir /var/lib/coliseum --json
+
+Reads the whole log, live or not: checksums, the chain of batches, seq without a gap, and each projection against a plain
+recomputation. Exit codes: 0 all good; 1 damage, which is named with its file, offset and seq; 2 usage.")]
+pub struct VerifyArgs {
+    #[command(flatten)]
+    place: Place,
+    /// Print the result: {ok, entries, findings}
+    #[arg(long)]
+    json: bool,
+}
+
+/// Where something is wrong, and what.
+#[derive(Debug, Deserialize)]
+struct Finding {
+    file: Option<String>,
+    offset: Option<u64>,
+    seq: Option<u64>,
+    what: String,
+}
+
+/// The last line of the answer.
+#[derive(Debug, Deserialize)]
+struct Verdict {
+    ok: bool,
+    #[serde(default)]
+    entries: u64,
+    #[serde(default)]
+    findings: Vec<Finding>,
+}
+
+pub fn run(args: &VerifyArgs) -> Outcome {
+    let config = args.place.load()?;
+    let mut attached = Attached::open(&config, Purpose::Read)?;
+    let verdict = verify(&mut attached);
+    attached.close()?;
+    let line = verdict?;
+    let verdict: Verdict = serde_json::from_value(line.clone()).context("the daemon's verdict")?;
+    if args.json {
+        output::print_json(&line)?;
+    } else {
+        output::print(&text(&verdict))?;
+    }
+    Ok(if verdict.ok && verdict.findings.is_empty() { Status::Good } else { Status::Failed })
+}
+
+/// Follows the daemon's check to its verdict.
+fn verify(attached: &mut Attached) -> anyhow::Result<Value> {
+    let answer = attached.client.send_ok(Request::post("/api/admin/verify", &[], b"").patient())?;
+    let bar = output::progress("verifying", Unit::Entries, 0);
+    for line in BufReader::new(answer).lines() {
+        let line = line.context("reading the daemon's check")?;
+        if line.is_empty() {
+            continue;
+        }
+        let value: Value = serde_json::from_str(&line).context("the daemon's check holds a line that is no JSON")?;
+        if value.get("ok").is_some() {
+            bar.finish_and_clear();
+            return Ok(value);
+        }
+        show_progress(&bar, &value["progress"]);
+    }
+    anyhow::bail!("the daemon's check ended without a verdict; its log on stderr says more")
+}
+
+/// `progress` is a count of entries, or an object with `entries`, `total` and `phase`.
+fn show_progress(bar: &indicatif::ProgressBar, progress: &Value) {
+    if let Some(entries) = progress.as_u64().or(progress["entries"].as_u64()) {
+        bar.set_position(entries);
+    }
+    if let Some(phase) = progress["phase"].as_str() {
+        bar.set_message(printable(phase));
+    }
+}
+
+fn text(verdict: &Verdict) -> String {
+    let entries = grouped(verdict.entries);
+    if verdict.ok && verdict.findings.is_empty() {
+        return format!("OK: {entries} entries; every checksum, every seq and every projection is as it should be\n");
+    }
+    let mut out = String::new();
+    for finding in &verdict.findings {
+        if let Some(file) = &finding.file {
+            out.push_str(&printable(file));
+        }
+        if let Some(offset) = finding.offset {
+            out.push_str(&format!(" at offset {offset}"));
+        }
+        if let Some(seq) = finding.seq {
+            out.push_str(&format!(" (seq {seq})"));
+        }
+        out.push_str(&format!(": {}\n", printable(&finding.what)));
+    }
+    let count = verdict.findings.len();
+    out.push_str(&format!(
+        "DAMAGED: {count} findings in {entries} entries. A projection that is wrong is mended by `coliseum rebuild`; for \
+         the log, keep a copy of the directory before anything else\n"
+    ));
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_names_its_place() {
+        let verdict = r#"{"ok":false,"entries":1200,"findings":[{"file":"passport/1.seg","offset":4096,"seq":17,"what":"checksum differs"},{"what":"board a/7d differs"}]}"#;
+        let shown = text(&serde_json::from_str(verdict).expect("a verdict"));
+        assert!(shown.starts_with("passport/1.seg at offset 4096 (seq 17): checksum differs\n: board a/7d"), "{shown}");
+        assert!(shown.contains("2 findings in 1,200 entries") && shown.contains("coliseum rebuild"));
+        assert!(
+            text(&serde_json::from_str(r#"{"ok":true,"entries":3}"#).expect("a verdict")).starts_with("OK: 3 entries")
+        );
+    }
+}

@@ -1,0 +1,98 @@
+//! Who the artists are: dense numbers in the order in which the log first names them, and their profiles.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// An artist's number, 0, 1, 2, … in the order of the log; the same after every rebuild.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ArtistNo(u32);
+
+impl ArtistNo {
+    pub(super) const fn new(number: u32) -> ArtistNo {
+        ArtistNo(number)
+    }
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+    pub(super) const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// An artist as its profile events left it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArtistCard {
+    pub id: Arc<str>,
+    /// `None` until a profile event names the artist.
+    pub name: Option<Arc<str>>,
+    pub genres: Vec<Arc<str>>,
+    pub home_city: Option<Arc<str>>,
+}
+
+/// Whoever can say an artist's id: what equal scores are ordered by.
+pub trait Ids {
+    fn id(&self, artist: ArtistNo) -> &str;
+}
+
+/// All cards by number; a clone is one pointer.
+pub type Cards = imbl::Vector<Arc<ArtistCard>>;
+
+impl Ids for Cards {
+    fn id(&self, artist: ArtistNo) -> &str {
+        &self[artist.index()].id
+    }
+}
+
+impl Ids for Vec<Arc<str>> {
+    fn id(&self, artist: ArtistNo) -> &str {
+        &self[artist.index()]
+    }
+}
+
+/// The writing side: numbers artists and keeps their cards, with persistent twins for the views.
+#[derive(Default)]
+pub(super) struct Artists {
+    numbers: HashMap<Arc<str>, ArtistNo>,
+    ids: Vec<Arc<str>>,
+    shared_numbers: imbl::HashMap<Arc<str>, ArtistNo>,
+    cards: Cards,
+}
+
+impl Artists {
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+    pub fn ids(&self) -> &Vec<Arc<str>> {
+        &self.ids
+    }
+    pub fn cards(&self) -> &Cards {
+        &self.cards
+    }
+    pub fn shared_numbers(&self) -> &imbl::HashMap<Arc<str>, ArtistNo> {
+        &self.shared_numbers
+    }
+    pub fn find(&self, id: &str) -> Option<ArtistNo> {
+        self.numbers.get(id).copied()
+    }
+    /// Takes the next number for a card whose id is not known yet.
+    pub fn push(&mut self, card: ArtistCard) -> ArtistNo {
+        let number = ArtistNo(u32::try_from(self.ids.len()).expect("the tables' keys end at 2^32 artists"));
+        let known = self.numbers.insert(card.id.clone(), number);
+        assert!(known.is_none(), "artist {} is numbered twice", card.id);
+        self.ids.push(card.id.clone());
+        self.shared_numbers.insert(card.id.clone(), number);
+        self.cards.push_back(Arc::new(card));
+        number
+    }
+    /// Lays a profile over a card: what is `None` keeps its value.
+    pub fn profile(&mut self, artist: ArtistNo, name: &str, genres: Option<Vec<Arc<str>>>, home_city: Option<&str>) {
+        let card = Arc::make_mut(&mut self.cards[artist.index()]);
+        card.name = Some(name.into());
+        if let Some(genres) = genres {
+            card.genres = genres;
+        }
+        if let Some(home_city) = home_city {
+            card.home_city = Some(home_city.into());
+        }
+    }
+}

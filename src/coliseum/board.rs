@@ -1,0 +1,290 @@
+//! One sorted list of artists: by score descending, then by id ascending in byte order. Immutable and chunked, so that
+//! a new version shares every chunk that did not change, and position, rank and row are found by binary search.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use super::artists::{ArtistNo, Ids};
+
+/// Rows in one chunk, except that the only chunk of a board may have fewer.
+const CHUNK_ROWS_MAX: usize = 512;
+const CHUNK_ROWS_MIN: usize = 128;
+const _: () = assert!(CHUNK_ROWS_MIN * 2 <= CHUNK_ROWS_MAX);
+
+/// An artist with a score that is not zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Micro-points.
+    pub score: i128,
+    pub artist: ArtistNo,
+}
+
+impl Place {
+    fn cmp(&self, other: &Place, ids: &impl Ids) -> Ordering {
+        other.score.cmp(&self.score).then_with(|| {
+            if self.artist == other.artist { Ordering::Equal } else { ids.id(self.artist).cmp(ids.id(other.artist)) }
+        })
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Chunk {
+    places: Arc<[Place]>,
+    /// Its last place, here so that a search touches only the chunk that it ends in.
+    last: Place,
+    /// How many places lie before it.
+    start: usize,
+}
+
+/// The order of one board.
+#[derive(Clone, Debug, Default)]
+pub struct Board {
+    chunks: Vec<Chunk>,
+    len: usize,
+}
+
+/// What changed since a board was made: places to take out and places to put in.
+#[derive(Default)]
+pub(super) struct Changes {
+    pub removed: Vec<Place>,
+    pub inserted: Vec<Place>,
+}
+
+impl Changes {
+    /// Notes that an artist's score went from one value to another; zero is not on the board.
+    pub fn note(&mut self, artist: ArtistNo, old: i128, new: i128) {
+        if old == new {
+            return;
+        }
+        if old != 0 {
+            self.removed.push(Place { score: old, artist });
+        }
+        if new != 0 {
+            self.inserted.push(Place { score: new, artist });
+        }
+    }
+    pub fn is_empty(&self) -> bool {
+        self.removed.is_empty() && self.inserted.is_empty()
+    }
+}
+
+impl Board {
+    /// Of places in any order; scores that are zero are left out.
+    pub(super) fn of(places: impl Iterator<Item = Place>, ids: &impl Ids) -> Board {
+        let mut changes = Changes::default();
+        places.for_each(|place| changes.note(place.artist, 0, place.score));
+        Board::default().changed(changes, ids)
+    }
+
+    pub fn len(&self) -> usize {
+        self.len
+    }
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+    /// The place at an index from 0.
+    pub fn get(&self, index: usize) -> Option<Place> {
+        if index >= self.len {
+            return None;
+        }
+        let chunk = &self.chunks[self.chunks.partition_point(|chunk| chunk.start <= index) - 1];
+        Some(chunk.places[index - chunk.start])
+    }
+    /// Places from an index from 0 on.
+    pub fn iter_from(&self, index: usize) -> impl Iterator<Item = Place> {
+        let first = self.chunks.partition_point(|chunk| chunk.start <= index).saturating_sub(1);
+        let skip = index - self.chunks.get(first).map_or(0, |chunk| chunk.start);
+        self.chunks[first.min(self.chunks.len())..].iter().flat_map(|chunk| chunk.places.iter().copied()).skip(skip)
+    }
+    /// The index from 0 of exactly this artist with this score.
+    pub fn index_of(&self, place: Place, ids: &impl Ids) -> Option<usize> {
+        let index = self.count_before(|other| other.cmp(&place, ids) == Ordering::Less);
+        self.get(index).filter(|found| *found == place).map(|_| index)
+    }
+    /// How many scores are strictly greater: the rank, less one.
+    pub fn count_above(&self, score: i128) -> usize {
+        self.count_before(|other| other.score > score)
+    }
+
+    /// How many places lie before; true for a first part of the board and false for the rest.
+    fn count_before(&self, before: impl Fn(&Place) -> bool) -> usize {
+        let whole = self.chunks.partition_point(|chunk| before(&chunk.last));
+        match self.chunks.get(whole) {
+            Some(chunk) => chunk.start + chunk.places.partition_point(before),
+            None => self.len,
+        }
+    }
+
+    /// The board after some changes; chunks that they do not touch are shared.
+    pub(super) fn changed(&self, mut changes: Changes, ids: &impl Ids) -> Board {
+        changes.removed.sort_unstable_by(|a, b| a.cmp(b, ids));
+        changes.inserted.sort_unstable_by(|a, b| a.cmp(b, ids));
+        let (mut removed, mut inserted) = (changes.removed.as_slice(), changes.inserted.as_slice());
+        let mut next = Builder::default();
+        for (index, chunk) in self.chunks.iter().enumerate() {
+            let is_last = index + 1 == self.chunks.len();
+            let owned = |places: &[Place]| match is_last {
+                true => places.len(),
+                false => places.partition_point(|place| place.cmp(&chunk.last, ids) != Ordering::Greater),
+            };
+            let (out, into) = (owned(removed), owned(inserted));
+            if out == 0 && into == 0 {
+                next.keep(chunk);
+            } else {
+                next.merge(&chunk.places, &removed[..out], &inserted[..into], ids);
+            }
+            (removed, inserted) = (&removed[out..], &inserted[into..]);
+        }
+        next.merge(&[], removed, inserted, ids);
+        next.finish()
+    }
+}
+
+/// Gathers the chunks of a board from its top down.
+#[derive(Default)]
+struct Builder {
+    chunks: Vec<Chunk>,
+    /// Places behind the last chunk that are in no chunk yet.
+    loose: Vec<Place>,
+}
+
+impl Builder {
+    fn keep(&mut self, chunk: &Chunk) {
+        if !self.loose.is_empty() && self.loose.len() < CHUNK_ROWS_MIN {
+            self.loose.extend_from_slice(&chunk.places);
+            return;
+        }
+        self.close();
+        self.chunks.push(chunk.clone());
+    }
+
+    /// Appends `places` without `removed` and with `inserted`, all sorted.
+    fn merge(&mut self, places: &[Place], removed: &[Place], inserted: &[Place], ids: &impl Ids) {
+        let (mut removed, mut inserted) = (removed.iter().peekable(), inserted.iter().peekable());
+        for place in places {
+            if removed.next_if_eq(&place).is_some() {
+                continue;
+            }
+            while let Some(new) = inserted.next_if(|new| new.cmp(place, ids) == Ordering::Less) {
+                self.loose.push(*new);
+            }
+            self.loose.push(*place);
+        }
+        self.loose.extend(inserted);
+        assert!(removed.next().is_none(), "a place that is taken out is on the board");
+    }
+
+    /// Cuts the loose places into chunks of equal size.
+    fn close(&mut self) {
+        if self.loose.is_empty() {
+            return;
+        }
+        let count = self.loose.len().div_ceil(CHUNK_ROWS_MAX);
+        let rows = self.loose.len().div_ceil(count);
+        for places in self.loose.chunks(rows) {
+            let last = *places.last().expect("chunks of a slice are not empty");
+            self.chunks.push(Chunk { places: places.into(), last, start: 0 });
+        }
+        self.loose.clear();
+    }
+
+    fn finish(mut self) -> Board {
+        if !self.loose.is_empty()
+            && self.loose.len() < CHUNK_ROWS_MIN
+            && let Some(before) = self.chunks.pop()
+        {
+            self.loose.splice(0..0, before.places.iter().copied());
+        }
+        self.close();
+        let mut len = 0;
+        for chunk in &mut self.chunks {
+            chunk.start = len;
+            len += chunk.places.len();
+        }
+        Board { chunks: self.chunks, len }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    /// Ids whose byte order is not the order of the numbers.
+    fn ids(count: u32) -> Vec<Arc<str>> {
+        (0..count).map(|number| Arc::from(format!("{}-{number}", number.wrapping_mul(2_654_435_761) % 97))).collect()
+    }
+
+    fn check(board: &Board, scores: &BTreeMap<u32, i128>, ids: &Vec<Arc<str>>) {
+        let mut expected: Vec<(i128, &str, u32)> = scores
+            .iter()
+            .filter(|(_, score)| **score != 0)
+            .map(|(artist, score)| (-score, &*ids[*artist as usize], *artist))
+            .collect();
+        expected.sort();
+        assert_eq!(board.len(), expected.len());
+        let found: Vec<u32> = board.iter_from(0).map(|place| place.artist.get()).collect();
+        assert_eq!(found, expected.iter().map(|(_, _, artist)| *artist).collect::<Vec<_>>());
+        for (index, (negative, _, artist)) in expected.iter().enumerate() {
+            let place = Place { score: -negative, artist: ArtistNo::new(*artist) };
+            assert_eq!(board.get(index), Some(place));
+            assert_eq!(board.index_of(place, ids), Some(index));
+            assert_eq!(board.count_above(place.score), expected.partition_point(|(other, _, _)| other < negative));
+            assert_eq!(board.index_of(Place { score: place.score + 1, ..place }, ids), None);
+        }
+        assert_eq!(board.get(board.len()), None);
+        let sizes: Vec<usize> = board.chunks.iter().map(|chunk| chunk.places.len()).collect();
+        assert!(sizes.iter().all(|size| *size <= CHUNK_ROWS_MAX), "{sizes:?}");
+        assert!(sizes.len() <= 1 || sizes.iter().all(|size| *size >= CHUNK_ROWS_MIN), "{sizes:?}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+        #[test]
+        fn a_changed_board_is_the_sorted_list(
+            rounds in prop::collection::vec(
+                (prop::collection::vec((0u32..3000, -3i128..40), 0..1500), prop::bool::ANY),
+                1..8,
+            ),
+        ) {
+            let ids = ids(3000);
+            let (mut board, mut scores) = (Board::default(), BTreeMap::new());
+            for (round, clear) in rounds {
+                let mut next = if clear { BTreeMap::new() } else { scores.clone() };
+                next.extend(round);
+                let mut changes = Changes::default();
+                for artist in 0..3000 {
+                    let score = |of: &BTreeMap<u32, i128>| of.get(&artist).copied().unwrap_or(0);
+                    changes.note(ArtistNo::new(artist), score(&scores), score(&next));
+                }
+                board = board.changed(changes, &ids);
+                scores = next;
+                check(&board, &scores, &ids);
+            }
+        }
+    }
+
+    #[test]
+    fn chunks_that_nothing_touches_are_shared() {
+        let ids = ids(5000);
+        let all = (0..5000).map(|number| Place { score: i128::from(number) + 1, artist: ArtistNo::new(number) });
+        let board = Board::of(all, &ids);
+        let mut changes = Changes::default();
+        changes.note(ArtistNo::new(4990), 4991, 4992);
+        let next = board.changed(changes, &ids);
+        let shared = |chunk: &Chunk| board.chunks.iter().any(|old| Arc::ptr_eq(&old.places, &chunk.places));
+        assert_eq!(next.chunks.iter().filter(|chunk| !shared(chunk)).count(), 1);
+    }
+
+    #[test]
+    fn places_are_given_from_any_index() {
+        let ids = ids(1000);
+        let board = Board::of((0..1000).map(|n| Place { score: 1000 - i128::from(n), artist: ArtistNo::new(n) }), &ids);
+        for index in [0, 1, 499, 500, 999, 1000, 5000] {
+            let found: Vec<u32> = board.iter_from(index).map(|place| place.artist.get()).collect();
+            assert_eq!(found, (index as u32..1000).collect::<Vec<_>>(), "from {index}");
+        }
+        assert_eq!(Board::default().iter_from(3).count(), 0);
+    }
+}

@@ -1,0 +1,461 @@
+//! The coliseum projection: scores, windows and boards, folded from the log.
+//!
+//! An entry's way: [`Coliseum::apply`] reads its facts, [`rules`] and [`scoring`] say how many points it is worth in each
+//! domain, its own fields and the event's [`lineup`] say to whom; the points go into the artist's totals and into the row
+//! of (minute, artist). `tick` takes rows over the [`minutes`]' edges as time passes: that is where an event leaves a
+//! window. `flush` writes rows as [`pages`], `view` publishes [`board`]s and scores as an immutable [`View`].
+//!
+//! Owns the tables of [`tables`], in the redb file that the runner gives it. Memory holds every artist and line-up and
+//! what came since the last flush; rows and attendances live in the file. What a crash leaves is the last commit that
+//! was synced; the runner folds again from its checkpoint, and the same entries give the same numbers.
+//!
+//! A failed commit after `flush` is final: the projection has handed over what it cannot take back, and is opened again.
+
+pub mod artists;
+pub mod board;
+mod events;
+mod flush;
+mod ledger;
+pub mod lineup;
+pub mod minutes;
+mod pages;
+pub mod past;
+pub mod rules;
+pub mod scoring;
+mod tables;
+#[cfg(test)]
+mod tests;
+pub mod view;
+
+pub use artists::{ArtistCard, ArtistNo};
+pub use past::PastBoard;
+pub use rules::{Rules, RulesError};
+pub use scoring::Mutation;
+pub use view::{Credit, Leaderboard, Standing, View};
+
+use std::sync::Arc;
+
+use redb::{ReadableDatabase, ReadableTable};
+
+use crate::event::Facts;
+use crate::passport::Entry;
+use crate::projection::{ApplyError, Projection, StoreError};
+use crate::units::{Domain, Minute, Seq, Timestamp};
+
+use artists::Artists;
+use board::{Board, Changes};
+use events::{Attendance, EventNo, Events};
+use ledger::Unflushed;
+use lineup::Lineup;
+use minutes::{EDGES, MINUTE_LAST, SLOTS, Sums, Totals, slots_of};
+use rules::attendance_rule;
+use scoring::{Score, Verdict, judge};
+use tables::{ALLTIME, ALLTIME_CHUNK, ARTISTS, EVENTS, META, META_FLUSHES, META_UNCONVERTED, failed};
+use view::Boards;
+
+/// The fold.
+pub struct Coliseum {
+    database: Arc<redb::Database>,
+    rules: Arc<Rules>,
+    /// The minute that the totals are valid at.
+    minute: i64,
+    artists: Artists,
+    /// By artist.
+    totals: Vec<Totals>,
+    events: Events,
+    unconverted: u64,
+    unflushed: Unflushed,
+    dirty: Dirty,
+    /// As of the last view.
+    shown_scores: imbl::Vector<Totals>,
+    shown_boards: Boards,
+}
+
+/// What differs from the last view and from the last flush.
+#[derive(Default)]
+struct Dirty {
+    /// Artists whose totals changed since the last view.
+    shown: Marks,
+    /// Artists whose all-time totals changed since the last flush.
+    alltime: Marks,
+    cards: Marks,
+    events: Marks,
+}
+
+/// A set of small numbers.
+#[derive(Default)]
+struct Marks {
+    marked: Vec<bool>,
+    list: Vec<u32>,
+}
+
+impl Marks {
+    fn add(&mut self, number: u32) {
+        let index = number as usize;
+        if self.marked.len() <= index {
+            self.marked.resize(index + 1, false);
+        }
+        if !std::mem::replace(&mut self.marked[index], true) {
+            self.list.push(number);
+        }
+    }
+    /// Empties the set; its numbers ascending.
+    fn take(&mut self) -> Vec<u32> {
+        let mut list = std::mem::take(&mut self.list);
+        list.iter().for_each(|number| self.marked[*number as usize] = false);
+        list.sort_unstable();
+        list
+    }
+}
+
+/// An attendance that a late line-up credits to an artist.
+struct LateCredit {
+    artist: ArtistNo,
+    at: Timestamp,
+    deltas: Sums,
+}
+
+impl Projection for Coliseum {
+    type View = View;
+    type Setup = Rules;
+    const NAME: &'static str = "coliseum";
+
+    fn version(setup: &Rules) -> String {
+        format!("{}-{}", tables::LAYOUT_VERSION, setup.version())
+    }
+    fn encode_setup(setup: &Rules) -> Vec<u8> {
+        setup.to_toml().into_bytes()
+    }
+    fn decode_setup(bytes: &[u8]) -> Result<Rules, StoreError> {
+        let damaged = |what: &dyn std::fmt::Display| StoreError(format!("the stored rules do not read: {what}"));
+        let text = std::str::from_utf8(bytes).map_err(|error| damaged(&error))?;
+        Rules::parse_toml(text).map_err(|error| damaged(&error))
+    }
+
+    fn open(database: Arc<redb::Database>, setup: &Rules, now: Timestamp) -> Result<Coliseum, StoreError> {
+        tables::create(&database)?;
+        let mut coliseum = Coliseum {
+            database: database.clone(),
+            rules: Arc::new(setup.clone()),
+            minute: MINUTE_LAST,
+            artists: Artists::default(),
+            totals: Vec::new(),
+            events: Events::default(),
+            unconverted: 0,
+            unflushed: Unflushed::default(),
+            dirty: Dirty::default(),
+            shown_scores: imbl::Vector::new(),
+            shown_boards: Default::default(),
+        };
+        coliseum.load(&database)?;
+        coliseum.tick(now)?;
+        Ok(coliseum)
+    }
+
+    fn apply(&mut self, entry: &Entry<'_>) -> Result<(), ApplyError> {
+        let envelope = &entry.envelope;
+        let facts = Facts::of_stored(envelope.event_type, envelope.payload)
+            .map_err(|problem| ApplyError(format!("seq {}: {problem}", entry.seq)))?;
+        self.fold(entry, &facts).map_err(|StoreError(problem)| ApplyError(format!("seq {}: {problem}", entry.seq)))
+    }
+
+    fn tick(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        let (from, to) = (self.minute, now.minute().get());
+        if from == to {
+            return Ok(());
+        }
+        let ledger = self.unflushed.ledger(&self.database);
+        let (low, high) = (from.min(to), from.max(to));
+        for edge in &EDGES {
+            let (first, last) = (low - edge.age_minutes + 1, high - edge.age_minutes);
+            let mut unknown = false;
+            ledger.rows(first, last, &mut |artist, sums| match self.totals.get_mut(artist.index()) {
+                Some(totals) => {
+                    totals.cross(edge, from < to, sums);
+                    self.dirty.shown.add(artist.get());
+                }
+                None => unknown = true,
+            })?;
+            if unknown {
+                return Err(StoreError("the coliseum tables: a row names an artist that does not exist".into()));
+            }
+        }
+        self.minute = to;
+        Ok(())
+    }
+
+    fn flush(&mut self, transaction: &redb::WriteTransaction) -> Result<(), StoreError> {
+        let mut meta = transaction.open_table(META).map_err(failed)?;
+        if tables::counter(&meta, META_FLUSHES)? != self.unflushed.flushes() {
+            return Err(StoreError("the coliseum tables: an earlier flush was not committed; open it again".into()));
+        }
+        let slab = self.unflushed.take_for_flush();
+        let flush = self.unflushed.flushes();
+        flush::write_rows(transaction, flush, &slab.rows)?;
+        flush::write_attendances(transaction, &slab.attendances)?;
+        self.flush_artists(transaction)?;
+        let mut events = transaction.open_table(EVENTS).map_err(failed)?;
+        for number in self.dirty.events.take() {
+            let id = self.events.id(EventNo::new(number));
+            let lineup = self.events.lineup(id).map(Arc::as_ref);
+            events.insert(number, flush::encode_event(number, id, lineup).as_slice()).map_err(failed)?;
+        }
+        tables::put_counter(&mut meta, META_FLUSHES, flush)?;
+        tables::put_counter(&mut meta, META_UNCONVERTED, self.unconverted)
+    }
+
+    fn view(&mut self, applied: Seq) -> Arc<View> {
+        self.publish();
+        Arc::new(View {
+            applied,
+            minute: Minute::new(self.minute),
+            rules: self.rules.clone(),
+            numbers: self.artists.shared_numbers().clone(),
+            cards: self.artists.cards().clone(),
+            scores: self.shown_scores.clone(),
+            boards: self.shown_boards.clone(),
+            listed: self.events.listed().clone(),
+            events_of: self.events.of_artist().clone(),
+            unconverted: self.unconverted,
+            ledger: self.unflushed.ledger(&self.database),
+        })
+    }
+}
+
+impl Coliseum {
+    /// Reads everything that lives in memory; the totals are those of the end of time, where no window holds a row.
+    fn load(&mut self, database: &redb::Database) -> Result<(), StoreError> {
+        let transaction = database.begin_read().map_err(failed)?;
+        let meta = transaction.open_table(META).map_err(failed)?;
+        self.unflushed = Unflushed::after(tables::counter(&meta, META_FLUSHES)?);
+        self.unconverted = tables::counter(&meta, META_UNCONVERTED)?;
+        let gap = || StoreError("the coliseum tables: a number is missing; the projection is rebuilt".into());
+        for row in transaction.open_table(ARTISTS).map_err(failed)?.iter().map_err(failed)? {
+            let (number, card) = row.map_err(failed)?;
+            let card = flush::decode_card(number.value(), card.value())?;
+            if number.value() as usize != self.artists.len() || self.artists.find(&card.id).is_some() {
+                return Err(gap());
+            }
+            self.artists.push(card);
+        }
+        for row in transaction.open_table(ALLTIME).map_err(failed)?.iter().map_err(failed)? {
+            let (chunk, sums) = row.map_err(failed)?;
+            let start = chunk.value() as usize * ALLTIME_CHUNK;
+            if start >= self.artists.len() {
+                return Err(gap());
+            }
+            self.totals.resize(start, Totals::default());
+            self.totals
+                .extend(flush::decode_alltime(chunk.value(), sums.value())?.into_iter().map(Totals::at_last_minute));
+        }
+        if self.totals.len() > self.artists.len() {
+            return Err(gap());
+        }
+        self.totals.resize(self.artists.len(), Totals::default());
+        for row in transaction.open_table(EVENTS).map_err(failed)?.iter().map_err(failed)? {
+            let (number, event) = row.map_err(failed)?;
+            let (id, stays) = flush::decode_event(number.value(), event.value())?;
+            let (event, is_new) = self.events.number(&id);
+            if event.get() != number.value() || !is_new || stays.iter().any(|s| s.artist.index() >= self.totals.len()) {
+                return Err(gap());
+            }
+            if !stays.is_empty() {
+                self.events.set_lineup(event, Lineup::from_stays(stays.clone()), &stays);
+            }
+        }
+        (0..self.totals.len() as u32).for_each(|artist| self.dirty.shown.add(artist));
+        Ok(())
+    }
+
+    fn flush_artists(&mut self, transaction: &redb::WriteTransaction) -> Result<(), StoreError> {
+        let mut artists = transaction.open_table(ARTISTS).map_err(failed)?;
+        for number in self.dirty.cards.take() {
+            let card = &self.artists.cards()[number as usize];
+            artists.insert(number, flush::encode_card(number, card).as_slice()).map_err(failed)?;
+        }
+        let mut alltime = transaction.open_table(ALLTIME).map_err(failed)?;
+        let mut chunks: Vec<usize> =
+            self.dirty.alltime.take().into_iter().map(|artist| artist as usize / ALLTIME_CHUNK).collect();
+        chunks.dedup();
+        for chunk in chunks {
+            let totals = self.totals[chunk * ALLTIME_CHUNK..].iter().take(ALLTIME_CHUNK);
+            let value = flush::encode_alltime(chunk as u32, totals.map(Totals::alltime));
+            alltime.insert(chunk as u32, value.as_slice()).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// On an error nothing has changed.
+    fn fold(&mut self, entry: &Entry<'_>, facts: &Facts<'_>) -> Result<(), StoreError> {
+        match facts {
+            Facts::Attended { event_id, .. } => self.fold_attendance(entry, facts, event_id),
+            Facts::Scheduled { event_id, artist_ids, .. } => {
+                self.fold_lineup(entry, event_id, artist_ids)?;
+                self.fold_own_credits(entry, facts);
+            }
+            Facts::Profile { artist_id, artist_name, genres, home_city } => {
+                let artist = self.number(artist_id);
+                let genres = genres.as_ref().map(|genres| genres.iter().map(|genre| genre.as_ref().into()).collect());
+                self.artists.profile(artist, artist_name, genres, home_city.as_deref());
+                self.dirty.cards.add(artist.get());
+                self.fold_own_credits(entry, facts);
+            }
+            _ => self.fold_own_credits(entry, facts),
+        }
+        Ok(())
+    }
+
+    /// Scores the artists that the event's own fields credit.
+    fn fold_own_credits(&mut self, entry: &Entry<'_>, facts: &Facts<'_>) {
+        let rules = self.rules.clone();
+        let event_type = entry.envelope.event_type;
+        let deltas = match judge(&rules, event_type, facts) {
+            Verdict::Scores(score) => Some(score.deltas()),
+            Verdict::Nothing => None,
+            Verdict::Unconverted => {
+                self.unconverted += 1;
+                None
+            }
+        };
+        for id in facts.credited(rules.rule(event_type).is_some()) {
+            let artist = self.number(id);
+            if let Some(deltas) = &deltas {
+                self.add(artist, entry.at().minute(), deltas);
+            }
+        }
+    }
+
+    /// Scores the artists of the attendance's own fields, then those of the line-up, and keeps it for late line-ups.
+    fn fold_attendance(&mut self, entry: &Entry<'_>, facts: &Facts<'_>, event_id: &str) {
+        let rules = self.rules.clone();
+        let score = match judge(&rules, entry.envelope.event_type, facts) {
+            Verdict::Scores(score) => score,
+            Verdict::Nothing | Verdict::Unconverted => unreachable!("attendances have a rule with no condition"),
+        };
+        let (event, is_new) = self.events.number(event_id);
+        if is_new {
+            self.dirty.events.add(event.get());
+        }
+        let own: Box<[ArtistNo]> = facts.credited(true).map(|id| self.number(id)).collect();
+        let deltas = score.deltas();
+        let minute = entry.at().minute();
+        own.iter().for_each(|artist| self.add(*artist, minute, &deltas));
+        if let Some(lineup) = self.events.lineup(event_id).cloned() {
+            for artist in lineup.current().filter(|artist| !own.contains(artist)) {
+                self.add(artist, minute, &deltas);
+            }
+        }
+        let multiplier = score.event_multiplier();
+        self.unflushed.attendances.push(Attendance { event, seq: entry.seq, at: entry.at(), multiplier, artists: own });
+    }
+
+    /// Sets a line-up and credits the attendances that were there before it. What can fail comes first.
+    fn fold_lineup<S: AsRef<str>>(
+        &mut self,
+        entry: &Entry<'_>,
+        event_id: &str,
+        artist_ids: &[S],
+    ) -> Result<(), StoreError> {
+        let mut new_ids: Vec<&str> = Vec::new();
+        let mut listed = Vec::with_capacity(artist_ids.len());
+        for id in artist_ids.iter().map(AsRef::as_ref) {
+            let new = |place: usize| ArtistNo::new((self.artists.len() + place) as u32);
+            listed.push(match (self.artists.find(id), new_ids.iter().position(|new_id| *new_id == id)) {
+                (Some(artist), _) => artist,
+                (None, Some(place)) => new(place),
+                (None, None) => {
+                    new_ids.push(id);
+                    new(new_ids.len() - 1)
+                }
+            });
+        }
+        let mut lineup = self.events.lineup(event_id).map(|lineup| Lineup::clone(lineup)).unwrap_or_default();
+        let joined = lineup.reschedule(entry.seq, entry.received_at(), &listed).to_vec();
+        let late = match self.events.find(event_id) {
+            Some(event) if !joined.is_empty() => self.late_credits(event, &joined)?,
+            _ => Vec::new(),
+        };
+        for id in new_ids {
+            self.number(id);
+        }
+        let (event, _) = self.events.number(event_id);
+        self.events.set_lineup(event, lineup, &joined);
+        self.dirty.events.add(event.get());
+        for credit in late {
+            self.add(credit.artist, credit.at.minute(), &credit.deltas);
+        }
+        Ok(())
+    }
+
+    fn late_credits(&mut self, event: EventNo, joined: &[lineup::Stay]) -> Result<Vec<LateCredit>, StoreError> {
+        let ledger = self.unflushed.ledger(&self.database);
+        let first = joined.iter().map(|stay| stay.since).min().unwrap_or(Seq::ZERO);
+        let before = joined[0].joined;
+        let rule = attendance_rule(&self.rules);
+        let mut late = Vec::new();
+        for attendance in ledger.attendances(event, first, before)? {
+            let deltas = Score::new(rule, attendance.multiplier).deltas();
+            for stay in joined {
+                if stay.since < attendance.seq && !attendance.artists.contains(&stay.artist) {
+                    late.push(LateCredit { artist: stay.artist, at: attendance.at, deltas });
+                }
+            }
+        }
+        Ok(late)
+    }
+
+    /// The artist's number; the next one if the log names it for the first time.
+    fn number(&mut self, id: &str) -> ArtistNo {
+        if let Some(artist) = self.artists.find(id) {
+            return artist;
+        }
+        let card = ArtistCard { id: id.into(), name: None, genres: Vec::new(), home_city: None };
+        let artist = self.artists.push(card);
+        self.totals.push(Totals::default());
+        self.dirty.cards.add(artist.get());
+        self.dirty.shown.add(artist.get());
+        artist
+    }
+
+    /// Adds points to an artist, at the minute in which they were earned.
+    fn add(&mut self, artist: ArtistNo, minute: Minute, deltas: &Sums) {
+        if *deltas == Sums::default() {
+            return;
+        }
+        self.totals[artist.index()].add(slots_of(minute.get(), self.minute), deltas);
+        self.unflushed.rows.add(minute, artist, deltas);
+        self.dirty.shown.add(artist.get());
+        self.dirty.alltime.add(artist.get());
+    }
+
+    /// Brings the shown scores and boards up to date; boards that nothing moved on are shared.
+    fn publish(&mut self) {
+        let dirty = self.dirty.shown.take();
+        let mut changes: [[Changes; 4]; SLOTS] = Default::default();
+        for number in dirty {
+            let artist = ArtistNo::new(number);
+            let new = &self.totals[artist.index()];
+            while self.shown_scores.len() <= artist.index() {
+                self.shown_scores.push_back(Totals::default());
+            }
+            let old = &self.shown_scores[artist.index()];
+            if old == new {
+                continue;
+            }
+            for (slot, changes) in changes.iter_mut().enumerate() {
+                for domain in Domain::ALL {
+                    let score = |totals: &Totals| totals.slot(slot, domain).get();
+                    changes[domain.index()].note(artist, score(old), score(new));
+                }
+            }
+            self.shown_scores[artist.index()] = *new;
+        }
+        for (boards, changes) in self.shown_boards.iter_mut().zip(changes) {
+            for (board, changes) in boards.iter_mut().zip(changes) {
+                if !changes.is_empty() {
+                    *board = Arc::new(Board::changed(board, changes, self.artists.ids()));
+                }
+            }
+        }
+    }
+}

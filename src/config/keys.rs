@@ -1,0 +1,321 @@
+//! The list of keys: name, what each takes, and the field it sets. Unknown names are found against the same list.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use toml::{Table, Value};
+
+use super::{Config, Durability, LogFormat};
+use crate::coliseum::Rules;
+use crate::limits;
+
+pub(super) const ADDRESS_TAKES: &str = "an IP address and a port, such as \"127.0.0.1:7878\"";
+pub(super) const LOG_LEVEL_TAKES: &str =
+    "\"error\", \"warn\", \"info\", \"debug\" or \"trace\", or such by module: \"info,coliseum::passport=debug\"";
+
+/// The section whose keys are the scoring rules'; its own reader checks them.
+const SCORING: &str = "scoring";
+
+/// One key of the file.
+struct Key {
+    /// With its section: `passport.segment_bytes`.
+    name: &'static str,
+    takes: Takes,
+}
+
+/// What a key's value may be, and where it goes.
+enum Takes {
+    Path(fn(&mut Config) -> &mut PathBuf),
+    Address(fn(&mut Config) -> &mut SocketAddr),
+    /// Seconds as a number, or a string with a unit; 0 to an hour.
+    Duration(fn(&mut Config) -> &mut Duration),
+    /// An integer of some unit, both bounds inclusive.
+    Integer {
+        unit: &'static str,
+        min: u64,
+        max: u64,
+        set: fn(&mut Config, u64),
+    },
+    Word {
+        words: &'static [&'static str],
+        /// Gets the word's place in `words`.
+        set: fn(&mut Config, usize),
+    },
+    LogLevel(fn(&mut Config) -> &mut String),
+}
+
+const SHUTDOWN_TIMEOUT_MAX: Duration = Duration::from_secs(3600);
+
+const KEYS: &[Key] = &[
+    Key { name: "data_dir", takes: Takes::Path(|config| &mut config.data_dir) },
+    Key { name: "listen", takes: Takes::Address(|config| &mut config.listen) },
+    Key { name: "shutdown_timeout", takes: Takes::Duration(|config| &mut config.shutdown_timeout) },
+    Key {
+        name: "passport.segment_bytes",
+        takes: Takes::Integer {
+            unit: "bytes",
+            min: limits::SEGMENT_BYTES_MIN,
+            max: limits::SEGMENT_BYTES_MAX,
+            set: |config, value| config.passport.segment_bytes = value,
+        },
+    },
+    Key {
+        name: "passport.durability",
+        takes: Takes::Word {
+            words: &["sync", "interval"],
+            set: |config, place| config.passport.durability = [Durability::Sync, Durability::Interval][place],
+        },
+    },
+    Key {
+        name: "passport.sync_interval_ms",
+        takes: Takes::Integer {
+            unit: "milliseconds",
+            min: 1,
+            max: 60_000,
+            set: |config, value| config.passport.sync_interval_ms = value,
+        },
+    },
+    Key {
+        name: "passport.min_free_bytes",
+        takes: Takes::Integer {
+            unit: "bytes",
+            min: 0,
+            max: i64::MAX as u64,
+            set: |config, value| config.passport.min_free_bytes = value,
+        },
+    },
+    Key {
+        name: "capture.at_ahead_seconds_max",
+        takes: Takes::Integer {
+            unit: "seconds",
+            min: 0,
+            max: 86_400,
+            set: |config, value| config.capture.at_ahead_seconds_max = value,
+        },
+    },
+    Key {
+        name: "capture.batch_events_max",
+        takes: Takes::Integer {
+            unit: "events",
+            min: 1,
+            max: limits::BATCH_EVENTS_MAX as u64,
+            set: |config, value| config.capture.batch_events_max = value as usize,
+        },
+    },
+    Key {
+        name: "capture.batch_bytes_max",
+        takes: Takes::Integer {
+            unit: "bytes",
+            min: 2 * limits::EVENT_BYTES_MAX as u64,
+            max: limits::BATCH_BYTES_MAX as u64,
+            set: |config, value| config.capture.batch_bytes_max = value as usize,
+        },
+    },
+    Key {
+        name: "http.max_connections",
+        takes: Takes::Integer {
+            unit: "connections",
+            min: 1,
+            max: 65_536,
+            set: |config, value| config.http.max_connections = value as usize,
+        },
+    },
+    Key {
+        name: "http.max_inflight_bytes",
+        takes: Takes::Integer {
+            unit: "bytes",
+            min: 2 * 2 * limits::EVENT_BYTES_MAX as u64,
+            max: 64 << 30,
+            set: |config, value| config.http.max_inflight_bytes = value as usize,
+        },
+    },
+    Key {
+        name: "projections.cache_bytes",
+        takes: Takes::Integer {
+            unit: "bytes",
+            min: 1 << 20,
+            max: 64 << 30,
+            set: |config, value| config.projections.cache_bytes = value as usize,
+        },
+    },
+    Key {
+        name: "projections.retry_attempts",
+        takes: Takes::Integer {
+            unit: "attempts",
+            min: 1,
+            max: 100,
+            set: |config, value| config.projections.retry_attempts = value as u32,
+        },
+    },
+    Key {
+        name: "projections.retry_first_delay_ms",
+        takes: Takes::Integer {
+            unit: "milliseconds",
+            min: 1,
+            max: 60_000,
+            set: |config, value| config.projections.retry_first_delay_ms = value,
+        },
+    },
+    Key {
+        name: "log.format",
+        takes: Takes::Word {
+            words: &["text", "json"],
+            set: |config, place| config.log.format = [LogFormat::Text, LogFormat::Json][place],
+        },
+    },
+    Key { name: "log.level", takes: Takes::LogLevel(|config| &mut config.log.level) },
+];
+
+impl Takes {
+    /// As the end of a sentence: "takes …".
+    fn describe(&self) -> String {
+        match self {
+            Takes::Path(_) => "a directory's path as a string".into(),
+            Takes::Address(_) => ADDRESS_TAKES.into(),
+            Takes::Duration(_) => {
+                "seconds as a number, or a string such as \"10s\", \"500ms\", \"1m\"; 0 to 1 h".into()
+            }
+            Takes::Integer { unit, min, max, .. } => format!("an integer of {unit} from {min} to {max}"),
+            Takes::Word { words, .. } => {
+                words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ")
+            }
+            Takes::LogLevel(_) => LOG_LEVEL_TAKES.into(),
+        }
+    }
+
+    /// Sets the field; `None` if the value is nothing that this key takes.
+    fn apply(&self, config: &mut Config, value: &Value) -> Option<()> {
+        match self {
+            Takes::Path(field) => {
+                let path = value.as_str().filter(|path| !path.is_empty() && !path.contains('\0'))?;
+                *field(config) = PathBuf::from(path);
+            }
+            Takes::Address(field) => *field(config) = value.as_str()?.parse().ok()?,
+            Takes::Duration(field) => *field(config) = duration(value)?,
+            Takes::Integer { min, max, set, .. } => {
+                let number = u64::try_from(value.as_integer()?).ok()?;
+                (*min..=*max).contains(&number).then(|| set(config, number))?;
+            }
+            Takes::Word { words, set } => {
+                let word = value.as_str()?;
+                set(config, words.iter().position(|known| *known == word)?);
+            }
+            Takes::LogLevel(field) => *field(config) = log_level(value.as_str()?)?.to_string(),
+        }
+        Some(())
+    }
+}
+
+/// A number of seconds, or a string with a unit.
+fn duration(value: &Value) -> Option<Duration> {
+    let seconds = match value {
+        Value::Integer(seconds) => *seconds as f64,
+        Value::Float(seconds) => *seconds,
+        Value::String(text) => {
+            let unit_at = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+            let (number, unit) = text.split_at(unit_at);
+            let scale = match unit.trim() {
+                "ms" => 0.001,
+                "s" => 1.0,
+                "m" => 60.0,
+                "h" => 3600.0,
+                _ => return None,
+            };
+            number.parse::<f64>().ok()? * scale
+        }
+        _ => return None,
+    };
+    let whole = Duration::try_from_secs_f64(seconds).ok()?;
+    (whole <= SHUTDOWN_TIMEOUT_MAX).then_some(whole)
+}
+
+/// A level, or several by module, each `module::path=level`.
+pub(super) fn log_level(text: &str) -> Option<&str> {
+    let is_level = |word: &str| ["off", "error", "warn", "info", "debug", "trace"].contains(&word);
+    let is_module =
+        |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b':');
+    let good = text.split(',').all(|part| match part.split_once('=') {
+        None => is_level(part),
+        Some((module, level)) => is_module(module) && is_level(level),
+    });
+    good.then_some(text)
+}
+
+/// The defaults with `table` over them, or every problem it has.
+pub(super) fn read(table: &Table) -> Result<Config, Vec<String>> {
+    let mut config = Config::default();
+    let mut problems = Vec::new();
+    for (name, value) in table {
+        match value {
+            _ if name == SCORING => match value.as_table() {
+                Some(section) => match Rules::from_toml(section) {
+                    Ok(rules) => config.scoring = rules,
+                    Err(error) => problems.push(error.to_string()),
+                },
+                None => problems.push("scoring takes a section, [scoring]".into()),
+            },
+            Value::Table(section) if is_section(name) => {
+                for (inner, value) in section {
+                    set(&mut config, &format!("{name}.{inner}"), value, &mut problems);
+                }
+            }
+            _ if is_section(name) => problems.push(format!("{name} takes a section, [{name}]")),
+            Value::Table(_) => problems.push(unknown(name, true)),
+            _ => set(&mut config, name, value, &mut problems),
+        }
+    }
+    let twice_batch = config.capture.batch_bytes_max.saturating_mul(2);
+    if problems.is_empty() && config.http.max_inflight_bytes < twice_batch {
+        problems.push(format!(
+            "http.max_inflight_bytes = {}: takes at least twice capture.batch_bytes_max, {twice_batch}",
+            config.http.max_inflight_bytes
+        ));
+    }
+    if problems.is_empty() { Ok(config) } else { Err(problems) }
+}
+
+fn set(config: &mut Config, name: &str, value: &Value, problems: &mut Vec<String>) {
+    match KEYS.iter().find(|key| key.name == name) {
+        None => problems.push(unknown(name, false)),
+        Some(key) => {
+            if key.takes.apply(config, value).is_none() {
+                problems.push(format!("{name} = {}: takes {}", shown(value), key.takes.describe()));
+            }
+        }
+    }
+}
+
+/// The value as it could stand in the file, cut to a line.
+fn shown(value: &Value) -> String {
+    let text = value.to_string().replace('\n', " ");
+    if text.chars().count() <= 80 { text } else { text.chars().take(80).chain("…".chars()).collect() }
+}
+
+fn is_section(name: &str) -> bool {
+    KEYS.iter().any(|key| key.name.split_once('.').is_some_and(|(section, _)| section == name))
+}
+
+/// The sentence for a name that is no key, with the nearest one that is.
+fn unknown(name: &str, section: bool) -> String {
+    let last = |dotted: &str| dotted.rsplit('.').next().unwrap_or(dotted).to_string();
+    let alike = |known: &str| {
+        let whole = strsim::normalized_damerau_levenshtein(name, known);
+        let end = strsim::normalized_damerau_levenshtein(&last(name), &last(known));
+        whole.max(end * 0.95)
+    };
+    let sections = KEYS.iter().filter_map(|key| key.name.split_once('.')).map(|(section, _)| section);
+    let known: Vec<&str> =
+        if section { sections.chain([SCORING]).collect() } else { KEYS.iter().map(|key| key.name).collect() };
+    let nearest = known.into_iter().max_by(|a, b| alike(a).total_cmp(&alike(b)));
+    match nearest.filter(|known| alike(known) >= 0.4) {
+        Some(known) if section => format!("[{name}] is no section; the nearest one is [{known}]"),
+        Some(known) => format!("{name} is no key; the nearest one is {known}"),
+        None => format!("{name} is no key; `coliseum print config` lists all of them"),
+    }
+}
+
+#[cfg(test)]
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    KEYS.iter().map(|key| key.name)
+}

@@ -1,0 +1,312 @@
+//! The wiring of a daemon: what is opened in which order, and closed in the opposite one.
+//!
+//! ```text
+//! <data>/lock          held exclusively for as long as the daemon lives: one process a directory
+//! <data>/daemon.json   {"pid", "address"} of the daemon that holds the lock; removed when it stops in order
+//! <data>/passport/     the log                        crate::passport
+//! <data>/projections/  what is derived from it        crate::projection
+//! ```
+//!
+//! Start: lock, log (recovered), projections (they catch up behind the first answers), HTTP, `daemon.json`.
+//! Stop: HTTP finishes what it accepted, projections flush, the log syncs and closes, the lock goes.
+
+use std::fs::{self, File, TryLockError};
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::api::{Api, BoardPages};
+use crate::capture::CaptureLimits;
+use crate::clock::Clock;
+use crate::coliseum::Coliseum;
+use crate::config::{Config, Durability as ConfiguredDurability};
+use crate::disk::RealDisk;
+use crate::http::{self, HttpLimits};
+use crate::passport::{Durability, Passport, PassportOptions};
+use crate::projection::{self, Handle};
+
+/// A daemon that serves, in this process, on threads of its own.
+pub struct Running {
+    address: SocketAddr,
+    failures: crossbeam_channel::Receiver<String>,
+    shutdown_timeout: Duration,
+    stop_http: Option<oneshot::Sender<()>>,
+    http: Option<JoinHandle<std::io::Result<()>>>,
+    runtime: Option<Runtime>,
+    coliseum: Handle<Coliseum>,
+    passport: Option<Passport>,
+    daemon_file: std::path::PathBuf,
+    /// Held until everything else is closed.
+    _lock: File,
+}
+
+/// Opens the data directory of `config`, takes its lock, and serves.
+///
+/// # Errors
+/// Another process holds the directory; damage in the log; an address that is taken.
+pub fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Running> {
+    let dir = config.data_dir.clone();
+    fs::create_dir_all(&dir).with_context(|| format!("{}: cannot be made", dir.display()))?;
+    let lock = take_lock(&dir)?;
+    raise_file_limit();
+    let durability = match config.passport.durability {
+        ConfiguredDurability::Sync => Durability::Sync,
+        ConfiguredDurability::Interval => {
+            let every = Duration::from_millis(config.passport.sync_interval_ms);
+            tracing::warn!(every_ms = every.as_millis() as u64, "durability = \"interval\": answers do not wait for the disk");
+            Durability::Interval(every)
+        }
+    };
+    let options = PassportOptions {
+        dir: dir.join("passport"),
+        segment_bytes: config.passport.segment_bytes,
+        min_free_bytes: config.passport.min_free_bytes,
+        durability,
+    };
+    refuse_lost_log(&dir)?;
+    let passport = Passport::open(&options, Arc::new(RealDisk), clock.as_ref())?;
+    let log = passport.log();
+    let coliseum = projection::start::<Coliseum>(
+        &dir.join("projections"),
+        config.scoring.clone(),
+        log.clone(),
+        passport.watermark(),
+        clock.clone(),
+        passport.log_id(),
+        projection_options(&config),
+    )?;
+    let api = Arc::new(Api {
+        data_dir: dir.clone(),
+        clock,
+        appender: passport.appender(),
+        watermark: passport.watermark(),
+        writer: passport.status(),
+        key_stats: passport.key_stats(),
+        log,
+        coliseum: coliseum.clone(),
+        capture: CaptureLimits {
+            at_ahead_seconds: config.capture.at_ahead_seconds_max,
+            batch_events_max: config.capture.batch_events_max,
+            batch_bytes_max: config.capture.batch_bytes_max,
+        },
+        durable_answers: durability == Durability::Sync,
+        pages: BoardPages::default(),
+    });
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("http")
+        .build()
+        .context("the threads that serve HTTP cannot be started")?;
+    let (listener, address) = listen(&runtime, config.listen)?;
+    let (stop_http, stopped) = oneshot::channel();
+    let limits = HttpLimits {
+        max_connections: config.http.max_connections,
+        max_inflight_bytes: config.http.max_inflight_bytes,
+        ..HttpLimits::default()
+    };
+    let http = runtime.spawn(http::serve(listener, api, limits, async move {
+        // An error means that the sender is gone, which stops as well.
+        let _ = stopped.await;
+    }));
+    let daemon_file = dir.join("daemon.json");
+    write_daemon_file(&daemon_file, address)?;
+    Ok(Running {
+        address,
+        failures: watch_for_failure(&passport)?,
+        shutdown_timeout: config.shutdown_timeout,
+        stop_http: Some(stop_http),
+        http: Some(http),
+        runtime: Some(runtime),
+        coliseum,
+        passport: Some(passport),
+        daemon_file,
+        _lock: lock,
+    })
+}
+
+impl Running {
+    /// Where it listens; with port 0 configured, the port that it got.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Gets one message when the daemon cannot go on (a sync that failed): the process has to end, with a failure.
+    pub fn failures(&self) -> crossbeam_channel::Receiver<String> {
+        self.failures.clone()
+    }
+
+    /// Stops accepting, finishes what was accepted, checkpoints, frees the directory.
+    ///
+    /// # Errors
+    /// The server broke off, or what it had accepted did not end in time; what was acknowledged is on disk all the same.
+    pub fn shutdown(mut self) -> anyhow::Result<()> {
+        self.stop()
+    }
+
+    fn stop(&mut self) -> anyhow::Result<()> {
+        let mut served = Ok(());
+        // 1. No new requests; those under way get their answers.
+        drop(self.stop_http.take());
+        if let (Some(runtime), Some(http)) = (self.runtime.take(), self.http.take()) {
+            let ended = runtime.block_on(async { tokio::time::timeout(self.shutdown_timeout, http).await });
+            served = match ended {
+                Ok(Ok(ended)) => ended.context("the HTTP server broke off"),
+                Ok(Err(error)) => Err(error).context("the HTTP server broke off"),
+                Err(_) => {
+                    tracing::warn!("requests were still under way after shutdown_timeout and are broken off");
+                    Ok(())
+                }
+            };
+            runtime.shutdown_timeout(RUNTIME_TIMEOUT);
+        }
+        // 2. Projections flush with a sync; the log syncs and closes.
+        self.coliseum.shutdown();
+        if let Some(passport) = self.passport.take() {
+            passport.close();
+        }
+        // 3. Nobody finds an address where nobody listens.
+        if let Err(error) = fs::remove_file(&self.daemon_file)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, file = %self.daemon_file.display(), "cannot be removed");
+        }
+        served
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.passport.is_some()
+            && let Err(error) = self.stop()
+        {
+            tracing::error!(error = format!("{error:#}"), "the daemon did not stop in order");
+        }
+    }
+}
+
+/// How long handlers on blocking threads may still run once the server has ended.
+const RUNTIME_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long a start waits for the lock, and how often it looks.
+const LOCK_PATIENCE: Duration = Duration::from_millis(200);
+const LOCK_POLL: Duration = Duration::from_millis(10);
+
+/// One process a directory.
+fn take_lock(dir: &Path) -> anyhow::Result<File> {
+    let path = dir.join("lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .with_context(|| format!("{}: cannot be opened", path.display()))?;
+    // A command that only looks holds the lock for a moment.
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    let mut locked = file.try_lock();
+    while matches!(locked, Err(TryLockError::WouldBlock)) && Instant::now() < deadline {
+        std::thread::sleep(LOCK_POLL);
+        locked = file.try_lock();
+    }
+    match locked {
+        Ok(()) => {
+            // What a crash left names a port that is another program's by now.
+            let _ = fs::remove_file(dir.join("daemon.json"));
+            Ok(file)
+        }
+        Err(TryLockError::WouldBlock) => {
+            let holder = fs::read_to_string(dir.join("daemon.json")).unwrap_or_default();
+            bail!(
+                "{} is in use by another coliseum process {}; stop it first, or name another directory with --data-dir",
+                dir.display(),
+                holder.trim()
+            )
+        }
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("{}: cannot be locked", path.display())),
+    }
+}
+
+/// A directory whose projections are there and whose log is not has lost its log; it must not get a new one in silence.
+fn refuse_lost_log(dir: &Path) -> anyhow::Result<()> {
+    let is_empty = |name: &str| fs::read_dir(dir.join(name)).map_or(true, |mut entries| entries.next().is_none());
+    if is_empty("passport") && !is_empty("projections/coliseum") {
+        bail!(
+            "{}: there are projections and no log; the log (`passport/`) is missing. Put it back from a backup, or, to \
+             start a new log, remove the directory `projections/`",
+            dir.display()
+        );
+    }
+    Ok(())
+}
+
+/// Segments, indexes and connections each take a descriptor: as many as the system lets us have.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files cannot be raised");
+    }
+}
+
+fn projection_options(config: &Config) -> projection::Options {
+    projection::Options {
+        cache_bytes: config.projections.cache_bytes,
+        attempts_max: config.projections.retry_attempts,
+        entry_retry_first: Duration::from_millis(config.projections.retry_first_delay_ms),
+        ..projection::Options::default()
+    }
+}
+
+fn listen(runtime: &Runtime, address: SocketAddr) -> anyhow::Result<(tokio::net::TcpListener, SocketAddr)> {
+    let taken = || format!("cannot listen on {address}; is another daemon there? --listen names another address");
+    let listener = runtime.block_on(tokio::net::TcpListener::bind(address)).with_context(taken)?;
+    let address = listener.local_addr().with_context(taken)?;
+    Ok((listener, address))
+}
+
+/// Whole or not there: a reader never sees half of it.
+fn write_daemon_file(path: &Path, address: SocketAddr) -> anyhow::Result<()> {
+    let temporary = path.with_extension("json.tmp");
+    let text = serde_json::json!({"pid": std::process::id(), "address": address.to_string()});
+    let write = || -> std::io::Result<()> {
+        let mut file = File::create(&temporary)?;
+        writeln!(file, "{text}")?;
+        fs::rename(&temporary, path)
+    };
+    match write() {
+        Ok(()) => Ok(()),
+        // It starts on a full disk too, and serves reads; commands then need --url or the address.
+        Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {
+            tracing::warn!(%error, file = %path.display(), "cannot be written");
+            Ok(())
+        }
+        Err(error) => Err(error).with_context(|| format!("{}: cannot be written", path.display())),
+    }
+}
+
+/// Tells of a log that has failed for good.
+fn watch_for_failure(passport: &Passport) -> anyhow::Result<crossbeam_channel::Receiver<String>> {
+    let (tell, failures) = crossbeam_channel::bounded(1);
+    let mut failure = passport.failure();
+    std::thread::Builder::new()
+        .name("failures".into())
+        .spawn(move || {
+            let waiting = tokio::runtime::Builder::new_current_thread().build();
+            let Ok(runtime) = waiting else { return };
+            runtime.block_on(async {
+                // An error means that the log was closed in order.
+                if let Ok(why) = failure.wait_for(Option::is_some).await {
+                    let _ = tell.send(why.clone().unwrap_or_default());
+                }
+            });
+        })
+        .context("the thread that watches the log cannot be started")?;
+    Ok(failures)
+}

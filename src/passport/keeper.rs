@@ -1,0 +1,175 @@
+//! The keeper thread: everything that is done to the log in the background.
+//!
+//! It seals full segments, writes tables of idempotency keys as runs and joins those, and keeps the live entry index
+//! near the watermark. All of it can be interrupted and is done again at the next start; none of it is on the path of
+//! an answer. An error (a full disk, mostly) is tried again with a growing pause, since nothing is lost by waiting.
+
+use std::collections::VecDeque;
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
+
+use super::keys::{KeyError, KeyIndex, Sealed, Upkeep};
+use super::log::{Log, Segment};
+use super::recovery::OpenError;
+use super::{EntrySource, ReadError, sealed};
+use crate::limits::{KEEPER_PAUSE_MS_MAX, KEEPER_PAUSE_MS_MIN, LIVE_INDEX_EVERY_MS};
+
+/// What the writer hands over.
+pub(super) enum Task {
+    /// A raw segment that takes no more entries.
+    Seal(Arc<Segment>),
+    /// A full table of keys.
+    Keys(Arc<Sealed>),
+    Stop,
+}
+
+pub(super) struct Keeper {
+    log: Arc<Log>,
+    upkeep: Upkeep,
+    seals: VecDeque<Arc<Segment>>,
+    tables: VecDeque<Arc<Sealed>>,
+    /// Nothing is tried before this, after an error.
+    not_before: Option<(Instant, Duration)>,
+}
+
+/// Why something in the background did not work.
+#[derive(Debug, thiserror::Error)]
+enum KeeperError {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+impl Keeper {
+    pub fn start(log: Arc<Log>, upkeep: Upkeep, tasks: Receiver<Task>) -> io::Result<JoinHandle<()>> {
+        let keeper = Keeper { log, upkeep, seals: VecDeque::new(), tables: VecDeque::new(), not_before: None };
+        std::thread::Builder::new().name("keeper".into()).spawn(move || keeper.run(&tasks))
+    }
+
+    fn run(mut self, tasks: &Receiver<Task>) {
+        let mut busy = true;
+        loop {
+            let task = if busy {
+                match tasks.try_recv() {
+                    Ok(task) => Some(task),
+                    Err(TryRecvError::Empty) => None,
+                    Err(TryRecvError::Disconnected) => return,
+                }
+            } else {
+                match tasks.recv_timeout(Duration::from_millis(LIVE_INDEX_EVERY_MS)) {
+                    Ok(task) => Some(task),
+                    Err(RecvTimeoutError::Timeout) => None,
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
+            };
+            match task {
+                Some(Task::Stop) => return,
+                Some(Task::Seal(segment)) => self.seals.push_back(segment),
+                Some(Task::Keys(table)) => self.tables.push_back(table),
+                None => {}
+            }
+            if self.not_before.is_some_and(|(at, _)| Instant::now() < at) {
+                busy = false;
+                continue;
+            }
+            busy = match self.step() {
+                Ok(more) => {
+                    self.not_before = None;
+                    more
+                }
+                Err(error) => {
+                    let pause = self.not_before.map_or(Duration::from_millis(KEEPER_PAUSE_MS_MIN), |(_, pause)| {
+                        (pause * 2).min(Duration::from_millis(KEEPER_PAUSE_MS_MAX))
+                    });
+                    tracing::warn!(%error, pause_ms = pause.as_millis() as u64, "background work on the log is tried again");
+                    self.not_before = Some((Instant::now() + pause, pause));
+                    false
+                }
+            };
+        }
+    }
+
+    /// Does one piece of work; `false` where there was none.
+    fn step(&mut self) -> Result<bool, KeeperError> {
+        if let Some(table) = self.tables.front() {
+            self.upkeep.write(table)?;
+            self.tables.pop_front();
+            return Ok(true);
+        }
+        if let Some(segment) = self.seals.front() {
+            seal(&self.log, segment)?;
+            self.seals.pop_front();
+            return Ok(true);
+        }
+        let active = self.log.segments().last().cloned();
+        if let Some(active) = active {
+            self.log.indexes.catch_up(&self.log, &active, self.log.durable())?;
+        }
+        Ok(self.upkeep.step()?)
+    }
+}
+
+/// Puts a full segment into its sealed form.
+///
+/// 1. the sealed file, synced and named (a crash leaves both forms, and the next start removes the raw one);
+/// 2. its entry index (a crash leaves none, and the first query makes it);
+/// 3. readers change over;
+/// 4. the raw file goes; readers that hold it open go on reading from it.
+fn seal(log: &Log, segment: &Segment) -> Result<(), KeeperError> {
+    let Segment::Raw(raw) = segment else { return Ok(()) };
+    log.indexes.catch_up(log, segment, raw.last_seq())?;
+    let sealed = sealed::seal(log.disk.as_ref(), &log.dir, raw)?;
+    log.indexes.write_sealed(log, &sealed)?;
+    let first_seq = sealed.first_seq();
+    log.replace_segment(sealed);
+    log.indexes.forget_live(first_seq);
+    log.disk.remove(&raw.path)?;
+    Ok(())
+}
+
+/// Opens the idempotency index and brings it up to the log's end, reading from the log what it lacks.
+pub(super) fn open_keys(log: &Log, log_id: [u8; 16]) -> Result<(KeyIndex, Upkeep), OpenError> {
+    let dir = log.dir.join("keys");
+    let failed = |error: KeyError| OpenError::io(&dir, io::Error::other(error.to_string()));
+    let opened = KeyIndex::open(log.disk.clone(), dir.clone(), log_id, log.durable()).map_err(failed)?;
+    let (mut index, mut upkeep) = (opened.index, opened.upkeep);
+    for dropped in &opened.report.dropped {
+        tracing::warn!(file = dropped.name, why = dropped.why, "a file of the idempotency index was dropped");
+    }
+    for gap in opened.report.gaps {
+        tracing::info!(%gap, "the idempotency index is rebuilt from the log");
+        let fingerprinter = upkeep.fingerprinter();
+        let mut rebuild = upkeep.rebuild(gap);
+        let mut added = Ok(());
+        log.scan(crate::units::Seq::new(gap.first().get() - 1), &mut |entry| {
+            if entry.seq > gap.last() {
+                return ControlFlow::Break(());
+            }
+            added = rebuild.add(fingerprinter.fingerprint(entry.envelope.message_id), entry.seq);
+            if added.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        added.and_then(|()| rebuild.finish()).map_err(failed)?;
+    }
+    let mut written = Ok(());
+    log.scan(opened.report.tail_after, &mut |entry| {
+        index.insert(index.fingerprint(entry.envelope.message_id), entry.seq);
+        if index.wants_seal() {
+            written = upkeep.write(&index.seal(entry.seq)).and_then(|()| {
+                while upkeep.step()? {}
+                Ok(())
+            });
+            index.forget_installed();
+        }
+        if written.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    written.map_err(failed)?;
+    Ok((index, upkeep))
+}

@@ -1,0 +1,325 @@
+//! The log as its readers see it: the set of segments, immutable but for the growing end of the last one.
+//!
+//! The writer and the keeper replace the set (one pointer); a reader that holds an old set goes on reading from files
+//! that may already have lost their names. Readers never see past the durable watermark.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use super::batch::{HEADER_BYTES, RECORD_LENGTH_BYTES};
+use super::record::{self, Entry};
+use super::sealed::{Block, SealedSegment};
+use super::segment::{RawSegment, file_name};
+use super::watermark::Watermark;
+use super::{EntryFilter, EntrySource, Order, ReadError};
+use crate::disk::Disk;
+use crate::limits::{BLOCK_CACHE_BYTES, SCAN_READ_BYTES};
+use crate::units::Seq;
+
+/// One file of the log.
+pub enum Segment {
+    Raw(RawSegment),
+    Sealed(SealedSegment),
+}
+
+impl Segment {
+    pub fn first_seq(&self) -> Seq {
+        match self {
+            Segment::Raw(raw) => raw.first_seq(),
+            Segment::Sealed(sealed) => sealed.first_seq(),
+        }
+    }
+    pub fn last_seq(&self) -> Seq {
+        match self {
+            Segment::Raw(raw) => raw.last_seq(),
+            Segment::Sealed(sealed) => sealed.last_seq(),
+        }
+    }
+    pub fn file_name(&self) -> String {
+        match self {
+            Segment::Raw(raw) => file_name(&raw.path),
+            Segment::Sealed(sealed) => file_name(&sealed.path),
+        }
+    }
+
+    /// A small run of records around `seq`, checked.
+    fn block_with(&self, seq: Seq) -> Result<Option<Block>, ReadError> {
+        match self {
+            Segment::Sealed(sealed) => sealed.block_with(seq),
+            Segment::Raw(raw) => Ok(raw.read_batches(seq, 0)?.map(Block::from)),
+        }
+    }
+}
+
+/// The Passport's read side.
+pub struct Log {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) dir: PathBuf,
+    pub(super) watermark: Arc<Watermark>,
+    segments: ArcSwap<Vec<Arc<Segment>>>,
+    /// Held while the set is replaced; readers do not take it.
+    replacing: Mutex<()>,
+    cache: Mutex<BlockCache>,
+    pub(super) indexes: super::entry_index::EntryIndexes,
+}
+
+impl Log {
+    pub(super) fn new(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        watermark: Arc<Watermark>,
+        segments: Vec<Arc<Segment>>,
+        log_id: [u8; 16],
+    ) -> Log {
+        Log {
+            disk,
+            dir,
+            watermark,
+            segments: ArcSwap::from_pointee(segments),
+            replacing: Mutex::new(()),
+            cache: Mutex::new(BlockCache::default()),
+            indexes: super::entry_index::EntryIndexes::new(log_id),
+        }
+    }
+
+    /// The segments in order; the last one is active.
+    pub fn segments(&self) -> Arc<Vec<Arc<Segment>>> {
+        self.segments.load_full()
+    }
+
+    /// Adds the segment that the writer goes on with.
+    pub(super) fn push_segment(&self, segment: Arc<Segment>) {
+        let _guard = self.replacing.lock();
+        let mut segments = self.segments.load().to_vec();
+        segments.push(segment);
+        self.segments.store(Arc::new(segments));
+    }
+
+    /// Puts a larger segment in the place of the last one, which is empty.
+    pub(super) fn replace_last(&self, segment: Arc<Segment>) {
+        let _guard = self.replacing.lock();
+        let mut segments = self.segments.load().to_vec();
+        let last = segments.last_mut().expect("a log that is written has a segment");
+        assert!(last.last_seq() < last.first_seq(), "only an empty segment is replaced");
+        *last = segment;
+        self.segments.store(Arc::new(segments));
+    }
+
+    /// Puts the sealed form in the place of a raw segment.
+    pub(super) fn replace_segment(&self, sealed: SealedSegment) {
+        let _guard = self.replacing.lock();
+        let mut segments = self.segments.load().to_vec();
+        let place = segments
+            .iter_mut()
+            .find(|segment| segment.first_seq() == sealed.first_seq())
+            .expect("a segment that was sealed is in the set");
+        *place = Arc::new(Segment::Sealed(sealed));
+        self.segments.store(Arc::new(segments));
+    }
+
+    /// The segment that holds `seq`, if one does.
+    fn segment_with(&self, seq: Seq) -> Option<Arc<Segment>> {
+        let segments = self.segments.load();
+        let at = segments.partition_point(|segment| segment.first_seq() <= seq);
+        at.checked_sub(1).map(|at| segments[at].clone())
+    }
+
+    /// Calls `each` with the entry `seq`, synced or not: the writer compares content with it.
+    pub(super) fn read_entry(&self, seq: Seq, each: &mut dyn FnMut(Entry<'_>)) -> Result<bool, ReadError> {
+        let Some(block) = self.cached_block(seq)? else { return Ok(false) };
+        let Some(bytes) = block.record(seq) else { return Ok(false) };
+        each(self.decode(seq, bytes)?);
+        Ok(true)
+    }
+
+    fn cached_block(&self, seq: Seq) -> Result<Option<Arc<Block>>, ReadError> {
+        if let Some(block) = self.cache.lock().get(seq) {
+            return Ok(Some(block));
+        }
+        let Some(segment) = self.segment_with(seq) else { return Ok(None) };
+        let Some(block) = segment.block_with(seq)?.map(Arc::new) else { return Ok(None) };
+        self.cache.lock().put(block.clone());
+        Ok(Some(block))
+    }
+
+    /// Reads a record of this log; bytes that passed their checksum and do not decode are damage all the same.
+    fn decode<'a>(&self, seq: Seq, bytes: &'a [u8]) -> Result<Entry<'a>, ReadError> {
+        match record::decode(bytes) {
+            Ok(envelope) => Ok(Entry { seq, envelope }),
+            Err(error) => Err(ReadError::Damaged {
+                file: self.segment_with(seq).map(|segment| segment.file_name()).unwrap_or_default(),
+                offset: 0,
+                seq,
+                what: error.to_string(),
+            }),
+        }
+    }
+
+    /// Calls `each` with the entries of one segment, from its first up to `high`, checking all that it reads.
+    pub fn scan_segment_entries(
+        &self,
+        segment: &Segment,
+        high: Seq,
+        each: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        self.scan_entries(segment, Seq::new(segment.first_seq().get() - 1), high, each)
+    }
+
+    /// Reads every entry index of a sealed segment; the names of those that are not whole, and why.
+    pub fn verify_indexes(&self) -> Vec<(String, String)> {
+        let segments = self.segments();
+        let sealed = segments.iter().filter_map(|segment| match segment.as_ref() {
+            Segment::Sealed(sealed) => Some(sealed),
+            Segment::Raw(_) => None,
+        });
+        sealed.filter_map(|sealed| super::entry_index::verify(self, sealed)).collect()
+    }
+
+    /// Calls `each` with the entries of one segment behind `after` and up to `high`, until it breaks.
+    pub(super) fn scan_entries(
+        &self,
+        segment: &Segment,
+        after: Seq,
+        high: Seq,
+        each: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        self.scan_segment(segment, after, high, each).map(|_| ())
+    }
+
+    /// `scan` over one segment; the last seq given, and whether `each` broke.
+    fn scan_segment(
+        &self,
+        segment: &Segment,
+        after: Seq,
+        durable: Seq,
+        each: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
+    ) -> Result<(Seq, bool), ReadError> {
+        let mut done = after;
+        let mut give = |seq: Seq, bytes: &[u8]| -> Result<bool, ReadError> {
+            if seq <= done {
+                return Ok(false);
+            }
+            if seq > durable {
+                return Ok(true);
+            }
+            done = seq;
+            Ok(each(self.decode(seq, bytes)?).is_break())
+        };
+        let mut next = after.next().max(segment.first_seq());
+        let end = segment.last_seq().min(durable);
+        while next <= end {
+            match segment {
+                Segment::Raw(raw) => {
+                    let Some(batches) = raw.read_batches(next, SCAN_READ_BYTES)? else { break };
+                    for (seq, bytes) in batches.records() {
+                        if give(seq, bytes)? {
+                            return Ok((done, true));
+                        }
+                        next = seq.next();
+                    }
+                }
+                Segment::Sealed(sealed) => {
+                    let Some(block) = sealed.block_with(next)? else { break };
+                    for (seq, bytes) in block.records() {
+                        if give(seq, bytes)? {
+                            return Ok((done, true));
+                        }
+                        next = seq.next();
+                    }
+                }
+            }
+        }
+        Ok((done, false))
+    }
+}
+
+impl EntrySource for Log {
+    fn durable(&self) -> Seq {
+        self.watermark.get()
+    }
+
+    fn scan(&self, after: Seq, each: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>) -> Result<Seq, ReadError> {
+        let durable = self.durable();
+        let segments = self.segments();
+        let first = segments.partition_point(|segment| segment.first_seq() <= after.next()).saturating_sub(1);
+        let mut done = after;
+        for segment in &segments[first..] {
+            if done >= durable {
+                break;
+            }
+            let (last, broke) = self.scan_segment(segment, done, durable, each)?;
+            done = last;
+            if broke {
+                break;
+            }
+        }
+        Ok(done)
+    }
+
+    fn get(&self, seq: Seq, each: &mut dyn FnMut(Entry<'_>)) -> Result<bool, ReadError> {
+        if seq == Seq::ZERO || seq > self.durable() {
+            return Ok(false);
+        }
+        self.read_entry(seq, each)
+    }
+
+    fn query(
+        &self,
+        filter: &EntryFilter,
+        low: Seq,
+        high: Seq,
+        order: Order,
+        each: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        super::entry_index::query(self, filter, low, high.min(self.durable()), order, each)
+    }
+}
+
+impl From<super::segment::Batches> for Block {
+    /// The records of one batch.
+    fn from(batches: super::segment::Batches) -> Block {
+        let first_seq = batches.records().next().map_or(Seq::ZERO, |(seq, _)| seq);
+        let mut start = HEADER_BYTES as u32;
+        let spans = batches
+            .records()
+            .map(|(_, record)| {
+                let from = start + RECORD_LENGTH_BYTES as u32;
+                start = from + record.len() as u32;
+                (from, start)
+            })
+            .collect();
+        Block::new(first_seq, batches.into_bytes(), spans)
+    }
+}
+
+/// The blocks read last, bounded by their bytes.
+#[derive(Default)]
+struct BlockCache {
+    /// Least recently used first.
+    blocks: Vec<Arc<Block>>,
+    bytes: usize,
+}
+
+impl BlockCache {
+    fn get(&mut self, seq: Seq) -> Option<Arc<Block>> {
+        let at = self.blocks.iter().rposition(|block| block.first_seq <= seq && seq <= block.last_seq())?;
+        let block = self.blocks.remove(at);
+        self.blocks.push(block.clone());
+        Some(block)
+    }
+
+    fn put(&mut self, block: Arc<Block>) {
+        self.bytes += block.len_bytes();
+        self.blocks.push(block);
+        let mut surplus = 0;
+        while self.bytes > BLOCK_CACHE_BYTES && surplus + 1 < self.blocks.len() {
+            self.bytes -= self.blocks[surplus].len_bytes();
+            surplus += 1;
+        }
+        self.blocks.drain(..surplus);
+    }
+}

@@ -1,0 +1,272 @@
+//! Opening and closing the Passport: recovery, the threads, and what they share.
+//!
+//! ```text
+//! passport/log.id                       id of the log; its presence says that there must be segments
+//! passport/<first seq>.seg              raw segment; the last one is active       made by the writer thread
+//! passport/<first seq>.segz             sealed segment                            made by the keeper thread
+//! passport/<first seq>.idx              its entry index, derived                  made by the keeper thread
+//! passport/keys/                        idempotency keys, derived                 made by the keeper thread
+//! passport/torn/                        tails cut off by recovery                 never removed
+//! passport/*.tmp                        being made; removed at the next start
+//! ```
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use tokio::sync::watch;
+
+use super::group::{Appender, Message};
+use super::keeper::{Keeper, Task};
+use super::keys::StatsSource;
+use super::log::{Log, Segment};
+use super::recovery::{self, OpenError, TornTail};
+use super::segment::{SegmentHeader, file_name};
+use super::spare::{self, SpareMaker};
+use super::status::WriterStatus;
+use super::watermark::Watermark;
+use super::writer::{Durability, Round, Writer, WriterOptions, place_in, random_id};
+use crate::clock::Clock;
+use crate::disk::{Disk, OpenMode};
+use crate::limits::APPEND_QUEUE_GROUPS_MAX;
+use crate::units::Seq;
+
+const ID_NAME: &str = "log.id";
+const ID_MAGIC: [u8; 8] = *b"CLMLOGID";
+
+/// How the Passport works; see `[passport]` in `config.toml`.
+#[derive(Clone, Debug)]
+pub struct PassportOptions {
+    /// The `passport/` directory.
+    pub dir: PathBuf,
+    pub segment_bytes: u64,
+    pub min_free_bytes: u64,
+    pub durability: Durability,
+}
+
+/// The open log. Closing it (or dropping it) syncs what was accepted.
+pub struct Passport {
+    log: Arc<Log>,
+    appender: Appender,
+    status: Arc<WriterStatus>,
+    key_stats: StatsSource,
+    log_id: [u8; 16],
+    created: bool,
+    torn: Option<TornTail>,
+    failed: watch::Receiver<Option<String>>,
+    writer: Option<JoinHandle<()>>,
+    keeper: Option<(Sender<Task>, JoinHandle<()>)>,
+}
+
+impl Passport {
+    /// Recovers the log of a directory, made if it is not there, and starts its threads.
+    ///
+    /// # Errors
+    /// Damage, with file, offset, seq and what to do; or an error of the disk. Nothing was changed then, but for a torn
+    /// tail that was kept aside.
+    pub fn open(options: &PassportOptions, disk: Arc<dyn Disk>, clock: &dyn Clock) -> Result<Passport, OpenError> {
+        let dir = options.dir.clone();
+        let failed = |error| OpenError::io(&options.dir, error);
+        disk.create_dir_all(&dir).map_err(failed)?;
+        if let Some(parent) = dir.parent() {
+            disk.sync_dir(parent).map_err(failed)?;
+        }
+        let mut recovered = recovery::recover(disk.as_ref(), clock, &dir)?;
+        let stored_id = read_id(disk.as_ref(), &dir)?;
+        let created = recovered.segments.is_empty();
+        if created {
+            if stored_id.is_some() {
+                return Err(OpenError::lost_segments(&dir));
+            }
+            recovered.segments.push(Arc::new(first_segment(disk.as_ref(), options).map_err(failed)?));
+        }
+        let active = recovered.segments.last().expect("there is a segment now").clone();
+        let log_id = match active.as_ref() {
+            Segment::Raw(raw) => raw.header.log_id,
+            Segment::Sealed(_) => unreachable!("recovery ends with a raw segment"),
+        };
+        match stored_id {
+            None => write_id(disk.as_ref(), &dir, log_id).map_err(failed)?,
+            Some(id) if id != log_id => return Err(OpenError::other_log(&dir)),
+            Some(_) => {}
+        }
+
+        let watermark = Arc::new(Watermark::new(active.last_seq()));
+        let unsealed: Vec<_> = recovered.segments[..recovered.segments.len() - 1].to_vec();
+        let log = Arc::new(Log::new(disk.clone(), dir.clone(), watermark, recovered.segments, log_id));
+        let (keys, upkeep) = super::keeper::open_keys(&log, log_id)?;
+        let key_stats = keys.stats_source();
+        let status = Arc::new(WriterStatus::default());
+        let (tasks, todo) = unbounded();
+        for segment in unsealed {
+            if let Segment::Raw(_) = segment.as_ref() {
+                tasks.send(Task::Seal(segment)).expect("the keeper's queue is open");
+            }
+        }
+        let keeper = Keeper::start(log.clone(), upkeep, todo).map_err(failed)?;
+        let spares = SpareMaker::start(disk, dir, options.segment_bytes, options.min_free_bytes).map_err(failed)?;
+        let writer = Writer {
+            log: log.clone(),
+            keys,
+            options: WriterOptions {
+                segment_bytes: options.segment_bytes,
+                min_free_bytes: options.min_free_bytes,
+                durability: options.durability,
+                log_id,
+            },
+            status: status.clone(),
+            spares,
+            keeper: tasks.clone(),
+            active,
+            round: Round::default(),
+            looked_at: None,
+        };
+        let (queue, waiting) = bounded(APPEND_QUEUE_GROUPS_MAX);
+        let (failure, failed_to) = watch::channel(None);
+        let thread = start_writer(writer, waiting, failure).map_err(|error| OpenError::io(&options.dir, error))?;
+        Ok(Passport {
+            log,
+            appender: Appender { queue },
+            status,
+            key_stats,
+            log_id,
+            created,
+            torn: recovered.torn,
+            failed: failed_to,
+            writer: Some(thread),
+            keeper: Some((tasks, keeper)),
+        })
+    }
+
+    pub fn log(&self) -> Arc<Log> {
+        self.log.clone()
+    }
+    pub fn appender(&self) -> Appender {
+        self.appender.clone()
+    }
+    pub fn watermark(&self) -> Arc<Watermark> {
+        self.log.watermark.clone()
+    }
+    pub fn status(&self) -> Arc<WriterStatus> {
+        self.status.clone()
+    }
+    /// The idempotency index's figures.
+    pub fn key_stats(&self) -> StatsSource {
+        self.key_stats.clone()
+    }
+    /// Random, made with the log; a projection of another log is rebuilt.
+    pub fn log_id(&self) -> [u8; 16] {
+        self.log_id
+    }
+    /// Whether this start made the log.
+    pub fn created(&self) -> bool {
+        self.created
+    }
+    /// The tail that recovery cut off, if it did.
+    pub fn torn_tail(&self) -> Option<&TornTail> {
+        self.torn.as_ref()
+    }
+    /// Becomes `Some(why)` when the writer has failed for good: the daemon must stop with a non-zero status.
+    pub fn failure(&self) -> watch::Receiver<Option<String>> {
+        self.failed.clone()
+    }
+
+    /// Syncs and answers what was accepted, and ends the threads.
+    pub fn close(mut self) {
+        self.stop();
+    }
+
+    fn stop(&mut self) {
+        if let Some(writer) = self.writer.take() {
+            // A writer that has failed has closed its queue.
+            let _ = self.appender.queue.send(Message::Stop);
+            join(writer);
+        }
+        if let Some((tasks, keeper)) = self.keeper.take() {
+            let _ = tasks.send(Task::Stop);
+            join(keeper);
+        }
+    }
+}
+
+impl Drop for Passport {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn join(thread: JoinHandle<()>) {
+    let name = thread.thread().name().unwrap_or("?").to_owned();
+    if thread.join().is_err() {
+        tracing::error!(thread = name, "a thread of the log panicked");
+    }
+}
+
+/// Runs the writer on its thread; a failure or a panic of it is told to the daemon before the queue closes.
+fn start_writer(
+    writer: Writer,
+    queue: Receiver<Message>,
+    failure: watch::Sender<Option<String>>,
+) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name("writer".into()).spawn(move || {
+        let run = std::panic::AssertUnwindSafe(|| writer.run(&queue));
+        let ended = std::panic::catch_unwind(run).unwrap_or_else(|_| Err(io::Error::other("the writer panicked")));
+        if let Err(error) = ended {
+            tracing::error!(%error, "the log has failed; nothing more is acknowledged and the daemon stops");
+            failure.send_replace(Some(error.to_string()));
+        }
+    })
+}
+
+/// The first segment of a new log.
+fn first_segment(disk: &dyn Disk, options: &PassportOptions) -> io::Result<Segment> {
+    let mut log_id = [0; 16];
+    getrandom::fill(&mut log_id).map_err(io::Error::other)?;
+    let header = SegmentHeader {
+        log_id,
+        segment_id: random_id()?,
+        first_seq: Seq::new(1),
+        file_bytes: options.segment_bytes,
+        previous_segment_id: 0,
+        previous_checksum: 0,
+    };
+    let spare = spare::make(disk, &options.dir, options.segment_bytes, 0)?;
+    Ok(Segment::Raw(place_in(disk, &options.dir, spare, header)?))
+}
+
+/// The id kept beside the segments, if it was written.
+fn read_id(disk: &dyn Disk, dir: &Path) -> Result<Option<[u8; 16]>, OpenError> {
+    let path = dir.join(ID_NAME);
+    let failed = |error| OpenError::io(&path, error);
+    let file = match disk.open(&path, OpenMode::Read) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut bytes = [0; 28];
+    let whole = file.len_bytes().map_err(failed)? == bytes.len() as u64;
+    if whole {
+        file.read_exact_at(&mut bytes, 0).map_err(failed)?;
+    }
+    let checksum = crc32fast::hash(&bytes[..24]).to_le_bytes();
+    if !whole || bytes[..8] != ID_MAGIC || bytes[24..] != checksum {
+        return Err(OpenError::damaged_file(file_name(&path), "it does not hold a log's id"));
+    }
+    Ok(Some(super::batch::field(&bytes, 8)))
+}
+
+/// Written after the first segment and before anything else, whole or not at all.
+fn write_id(disk: &dyn Disk, dir: &Path, id: [u8; 16]) -> io::Result<()> {
+    let mut bytes = ID_MAGIC.to_vec();
+    bytes.extend_from_slice(&id);
+    let checksum = crc32fast::hash(&bytes);
+    bytes.extend_from_slice(&checksum.to_le_bytes());
+    let temporary = dir.join(format!("{ID_NAME}.tmp"));
+    let file = disk.open(&temporary, OpenMode::CreateNew)?;
+    file.write_all_at(&bytes, 0)?;
+    file.sync()?;
+    disk.rename(&temporary, &dir.join(ID_NAME))?;
+    disk.sync_dir(dir)
+}

@@ -1,0 +1,382 @@
+//! Opening the log: which files are there, whether they follow each other, and where the last one really ends.
+//!
+//! What a crash can leave, and what is done about it:
+//! 1. a torn batch behind the last synced one, no whole batch after it: cut off, and kept aside in `torn/`;
+//! 2. a raw segment beside its sealed form: the sealed form is whole (it was synced before it got its name), so the raw
+//!    file is removed; if it is not whole after all, it is the one that goes;
+//! 3. `*.tmp` files: removed.
+//!
+//! Everything else is damage: the start stops and says where. The work is that of the raw segments (the active one, and
+//! what was not sealed yet); of a sealed segment only the trailer is read.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use memchr::memmem;
+use parking_lot::RwLock;
+
+use super::ReadError;
+use super::batch::{self, BatchError, BatchHeader, HEADER_BYTES, field};
+use super::log::Segment;
+use super::sealed::SealedSegment;
+use super::segment::{
+    BatchPlace, FIRST_BATCH_OFFSET, Places, RawSegment, SegmentHeader, file_name, raw_name, seq_in_name,
+};
+use crate::clock::Clock;
+use crate::disk::{Disk, DiskFile, OpenMode};
+use crate::units::Seq;
+
+/// Why the log could not be opened. The message names file, offset, seq and the next command.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("{file}: damaged at offset {offset}, seq {seq}: {what}. Nothing was changed. Next: {next}")]
+    Damaged { file: String, offset: u64, seq: Seq, what: String, next: &'static str },
+    #[error("{path}: {error}")]
+    Io { path: String, error: io::Error },
+}
+
+/// What to do about damage that a restart cannot mend.
+const NEXT: &str = "run `coliseum verify` to see all of it, and put the file back from a backup";
+
+impl OpenError {
+    pub(super) fn io(path: &Path, error: io::Error) -> OpenError {
+        OpenError::Io { path: path.display().to_string(), error }
+    }
+    /// A log that was there has lost all of its segments.
+    pub(super) fn lost_segments(dir: &Path) -> OpenError {
+        let what = "the directory has the id of a log and none of its segments";
+        OpenError::damaged(dir.display().to_string(), 0, Seq::new(1), what)
+    }
+    pub(super) fn other_log(dir: &Path) -> OpenError {
+        let what = "`log.id` and the segments belong to different logs";
+        OpenError::damaged(dir.display().to_string(), 0, Seq::new(1), what)
+    }
+    pub(super) fn damaged_file(file: String, what: &str) -> OpenError {
+        OpenError::damaged(file, 0, Seq::ZERO, what)
+    }
+    fn damaged(file: String, offset: u64, seq: Seq, what: impl Into<String>) -> OpenError {
+        OpenError::Damaged { file, offset, seq, what: what.into(), next: NEXT }
+    }
+}
+
+impl From<ReadError> for OpenError {
+    fn from(error: ReadError) -> OpenError {
+        match error {
+            ReadError::Damaged { file, offset, seq, what } => OpenError::damaged(file, offset, seq, what),
+            ReadError::Io { file, what } => OpenError::Io { path: file, error: io::Error::other(what) },
+        }
+    }
+}
+
+/// A tail that was cut off and kept aside.
+#[derive(Clone, Debug)]
+pub struct TornTail {
+    pub segment: String,
+    pub offset: u64,
+    pub bytes: u64,
+    pub kept_in: PathBuf,
+}
+
+/// What was found.
+pub(super) struct Recovered {
+    /// In order; the last is raw and active. Empty for a log that was never written.
+    pub segments: Vec<Arc<Segment>>,
+    pub torn: Option<TornTail>,
+}
+
+/// What one segment says about its neighbours.
+struct Link {
+    first_seq: Seq,
+    last_seq: Seq,
+    log_id: [u8; 16],
+    segment_id: u64,
+    previous_segment_id: u64,
+    previous_checksum: u32,
+    last_checksum: u32,
+}
+
+/// Opens every segment of `dir`, checks that they follow each other, and cuts a torn tail.
+pub(super) fn recover(disk: &dyn Disk, clock: &dyn Clock, dir: &Path) -> Result<Recovered, OpenError> {
+    let failed = |error| OpenError::io(dir, error);
+    disk.sync_dir(dir).map_err(failed)?;
+    let mut firsts: Vec<(Seq, bool, bool)> = Vec::new();
+    for entry in disk.list(dir).map_err(failed)? {
+        if entry.name.ends_with(".tmp") {
+            disk.remove(&dir.join(&entry.name)).map_err(failed)?;
+            continue;
+        }
+        let (raw, sealed) = (seq_in_name(&entry.name, "seg"), seq_in_name(&entry.name, "segz"));
+        if let Some(first) = raw.or(sealed) {
+            match firsts.iter_mut().find(|(seq, ..)| *seq == first) {
+                Some(both) => (both.1, both.2) = (true, true),
+                None => firsts.push((first, raw.is_some(), sealed.is_some())),
+            }
+        }
+    }
+    firsts.sort_unstable();
+    let mut segments: Vec<Arc<Segment>> = Vec::new();
+    let mut torn = None;
+    for (at, (first, raw, sealed)) in firsts.iter().enumerate() {
+        let last = at + 1 == firsts.len();
+        let segment = open_segment(disk, dir, *first, *raw, *sealed)?;
+        let segment = match segment {
+            Segment::Raw(raw) => {
+                let (raw, cut) = scan(disk, clock, raw, last)?;
+                torn = cut;
+                Segment::Raw(raw)
+            }
+            sealed => sealed,
+        };
+        check_follows(segments.last().map(AsRef::as_ref), &segment)?;
+        segments.push(Arc::new(segment));
+    }
+    if let Some(Segment::Sealed(sealed)) = segments.last().map(AsRef::as_ref) {
+        return Err(OpenError::damaged(
+            raw_name(sealed.last_seq().next()),
+            0,
+            sealed.last_seq().next(),
+            "the active segment is missing: a segment is sealed only after the one behind it exists",
+        ));
+    }
+    Ok(Recovered { segments, torn })
+}
+
+/// Opens one segment by whichever of its two forms counts, and removes the other.
+fn open_segment(disk: &dyn Disk, dir: &Path, first: Seq, raw: bool, sealed: bool) -> Result<Segment, OpenError> {
+    let raw_path = dir.join(raw_name(first));
+    if sealed {
+        let path = dir.join(super::sealed::sealed_name(first));
+        match SealedSegment::open(disk, path.clone()) {
+            Ok(segment) => {
+                if segment.first_seq() != first {
+                    let what = format!("the file holds seq {} on: it is another segment", segment.first_seq());
+                    return Err(OpenError::damaged(file_name(&path), 0, first, what));
+                }
+                if raw {
+                    disk.remove(&raw_path).map_err(|error| OpenError::io(&raw_path, error))?;
+                }
+                return Ok(Segment::Sealed(segment));
+            }
+            Err(error) if raw => {
+                tracing::warn!(%error, "the sealed form is not whole; the raw segment beside it counts");
+                disk.remove(&path).map_err(|error| OpenError::io(&path, error))?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let failed = |error| OpenError::io(&raw_path, error);
+    let file = disk.open(&raw_path, OpenMode::Update).map_err(failed)?;
+    // What a killed process wrote may lie in the page cache only; nothing is taken for durable before it is.
+    file.sync().map_err(failed)?;
+    let file_bytes = file.len_bytes().map_err(failed)?;
+    let damaged = |what: String| OpenError::damaged(file_name(&raw_path), 0, first, what);
+    let mut block = vec![0; FIRST_BATCH_OFFSET.min(file_bytes) as usize];
+    file.read_exact_at(&mut block, 0).map_err(failed)?;
+    let header = SegmentHeader::decode(&block).map_err(damaged)?;
+    if header.file_bytes != file_bytes {
+        let what = format!("the file is {file_bytes} bytes long and was made with {}", header.file_bytes);
+        return Err(damaged(what));
+    }
+    if header.first_seq != first {
+        return Err(damaged(format!("the header says seq {} on: it is another segment", header.first_seq)));
+    }
+    let places = Places {
+        batches: Vec::new(),
+        end_offset: FIRST_BATCH_OFFSET,
+        last_seq: Seq::new(first.get() - 1),
+        last_checksum: header.chain_start(),
+    };
+    Ok(Segment::Raw(RawSegment { path: raw_path, header, file, places: RwLock::new(places) }))
+}
+
+fn link(segment: &Segment) -> Link {
+    match segment {
+        Segment::Raw(raw) => Link {
+            first_seq: raw.first_seq(),
+            last_seq: raw.last_seq(),
+            log_id: raw.header.log_id,
+            segment_id: raw.header.segment_id,
+            previous_segment_id: raw.header.previous_segment_id,
+            previous_checksum: raw.header.previous_checksum,
+            last_checksum: raw.places.read().last_checksum,
+        },
+        Segment::Sealed(sealed) => Link {
+            first_seq: sealed.first_seq(),
+            last_seq: sealed.last_seq(),
+            log_id: sealed.trailer.log_id,
+            segment_id: sealed.trailer.segment_id,
+            previous_segment_id: sealed.trailer.previous_segment_id,
+            previous_checksum: sealed.trailer.previous_checksum,
+            last_checksum: sealed.trailer.last_checksum,
+        },
+    }
+}
+
+/// Checks that `next` is the segment that was written behind `before`.
+fn check_follows(before: Option<&Segment>, next: &Segment) -> Result<(), OpenError> {
+    let after = link(next);
+    let damaged = |what: String| Err(OpenError::damaged(next.file_name(), 0, after.first_seq, what));
+    let Some(before) = before else {
+        return match after.first_seq.get() {
+            1 => Ok(()),
+            first => {
+                damaged(format!("the log starts at seq {first}: the segments with seq 1 to {} are missing", first - 1))
+            }
+        };
+    };
+    let link = link(before);
+    if link.log_id != after.log_id {
+        return damaged("the segment belongs to another log".into());
+    }
+    if link.last_seq.next() != after.first_seq {
+        return damaged(format!(
+            "the segment before it ({}) ends at seq {}: one is missing, cut, or there twice",
+            before.file_name(),
+            link.last_seq
+        ));
+    }
+    if link.segment_id != after.previous_segment_id || link.last_checksum != after.previous_checksum {
+        return damaged(format!(
+            "it was not written behind {}: the chain of checksums breaks here",
+            before.file_name()
+        ));
+    }
+    Ok(())
+}
+
+/// Reads all batches of a raw segment, and finds its end.
+fn scan(
+    disk: &dyn Disk,
+    clock: &dyn Clock,
+    raw: RawSegment,
+    last: bool,
+) -> Result<(RawSegment, Option<TornTail>), OpenError> {
+    let file_bytes = raw.header.file_bytes;
+    let failed = |error| OpenError::io(&raw.path, error);
+    let mut window = ReadAhead { file: raw.file.as_ref(), file_bytes, start: 0, bytes: Vec::new() };
+    let mut places = raw.places.read().clone();
+    let stopped = loop {
+        let offset = places.end_offset;
+        if offset + HEADER_BYTES as u64 > file_bytes {
+            break None;
+        }
+        match next_batch(&mut window, &raw.header, offset, file_bytes).map_err(failed)? {
+            Ok(header) => {
+                if header.first_seq != places.last_seq.next() || header.previous_checksum != places.last_checksum {
+                    let what = "a whole batch lies here that does not follow the one before it";
+                    return Err(OpenError::damaged(file_name(&raw.path), offset, places.last_seq.next(), what));
+                }
+                places.batches.push(BatchPlace { first_seq: header.first_seq, offset });
+                places.end_offset = offset + header.total_bytes();
+                places.last_seq = header.last_seq();
+                places.last_checksum = header.checksum;
+            }
+            Err(error) => break Some(error),
+        }
+    };
+    let torn = match stopped {
+        None => None,
+        Some(error) => torn_tail(disk, clock, &raw, &places, &error, last)?,
+    };
+    *raw.places.write() = places;
+    Ok((raw, torn))
+}
+
+/// The batch at `offset`, checked by itself and for its place; the inner error says why there is none.
+fn next_batch(
+    window: &mut ReadAhead<'_>,
+    segment: &SegmentHeader,
+    offset: u64,
+    file_bytes: u64,
+) -> io::Result<Result<BatchHeader, BatchError>> {
+    let header = match BatchHeader::read(&field(window.get(offset, HEADER_BYTES)?, 0)) {
+        Ok(header) => header,
+        Err(error) => return Ok(Err(error)),
+    };
+    if header.segment_id != segment.segment_id || header.offset != offset {
+        return Ok(Err(BatchError::Place(format!("segment {:x}, offset {}", header.segment_id, header.offset))));
+    }
+    if offset + header.total_bytes() > file_bytes {
+        return Ok(Err(BatchError::Length(header.total_bytes())));
+    }
+    let whole = window.get(offset, header.total_bytes() as usize)?;
+    Ok(header.check_body(whole).map(|()| header))
+}
+
+/// What lies behind the last whole batch: zeros, a torn write to cut off, or damage.
+fn torn_tail(
+    disk: &dyn Disk,
+    clock: &dyn Clock,
+    raw: &RawSegment,
+    places: &Places,
+    error: &BatchError,
+    last: bool,
+) -> Result<Option<TornTail>, OpenError> {
+    let failed = |error| OpenError::io(&raw.path, error);
+    let (offset, seq) = (places.end_offset, places.last_seq.next());
+    let mut tail = vec![0; (raw.header.file_bytes - offset) as usize];
+    raw.file.read_exact_at(&mut tail, offset).map_err(failed)?;
+    let Some(length) = tail.iter().rposition(|byte| *byte != 0).map(|at| at + 1) else { return Ok(None) };
+    if let Some(found) = whole_batch_in(&tail, offset, &raw.header) {
+        let what = format!("{error}; a whole batch lies behind it at offset {found}, so this is no torn tail");
+        return Err(OpenError::damaged(file_name(&raw.path), offset, seq, what));
+    }
+    if !last {
+        let what = format!("{error}; the segments behind it show that it was whole once");
+        return Err(OpenError::damaged(file_name(&raw.path), offset, seq, what));
+    }
+    // 1. Keep what is cut. A crash after this leaves the tail in both places, and the next start cuts it again.
+    let torn = raw.path.with_file_name("torn");
+    disk.create_dir_all(&torn).map_err(failed)?;
+    let name = format!("{}-{offset}-{}.bytes", file_name(&raw.path), clock.now().micros());
+    let kept_in = torn.join(name);
+    let aside = disk.open(&kept_in, OpenMode::CreateNew).map_err(failed)?;
+    aside.write_all_at(&tail[..length], 0).map_err(failed)?;
+    aside.sync().map_err(failed)?;
+    disk.sync_dir(&torn).map_err(failed)?;
+    // 2. Zero the tail, so that what is written next is followed by zeros again.
+    tail[..length].fill(0);
+    raw.file.write_all_at(&tail[..length], offset).map_err(failed)?;
+    raw.file.sync().map_err(failed)?;
+    tracing::warn!(
+        segment = file_name(&raw.path), offset, bytes = length, kept_in = %kept_in.display(), %error,
+        "cut a torn tail: a crash interrupted a write that was never acknowledged"
+    );
+    Ok(Some(TornTail { segment: file_name(&raw.path), offset, bytes: length as u64, kept_in }))
+}
+
+/// The offset of a whole batch of this segment anywhere in `tail`, which starts at `offset` of the file.
+fn whole_batch_in(tail: &[u8], offset: u64, segment: &SegmentHeader) -> Option<u64> {
+    memmem::find_iter(tail, &batch::MAGIC).map(|at| (at, offset + at as u64)).find_map(|(at, place)| {
+        let head: [u8; HEADER_BYTES] = tail.get(at..at + HEADER_BYTES)?.try_into().ok()?;
+        let header = BatchHeader::read(&head).ok()?;
+        let whole = tail.get(at..at + header.total_bytes() as usize)?;
+        let ours = header.segment_id == segment.segment_id && header.offset == place;
+        (ours && header.check_body(whole).is_ok()).then_some(place)
+    })
+}
+
+/// Reads a file front to back in large pieces.
+struct ReadAhead<'a> {
+    file: &'a dyn DiskFile,
+    file_bytes: u64,
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl ReadAhead<'_> {
+    const PIECE_BYTES: usize = 4 * 1024 * 1024;
+
+    fn get(&mut self, offset: u64, len: usize) -> io::Result<&[u8]> {
+        let held = self.start + self.bytes.len() as u64;
+        if offset < self.start || offset + len as u64 > held {
+            let piece = (len.max(Self::PIECE_BYTES) as u64).min(self.file_bytes - offset);
+            self.bytes.resize(piece as usize, 0);
+            self.file.read_exact_at(&mut self.bytes, offset)?;
+            self.start = offset;
+        }
+        let from = (offset - self.start) as usize;
+        Ok(&self.bytes[from..from + len])
+    }
+}

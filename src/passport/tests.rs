@@ -1,0 +1,451 @@
+//! The log from outside: what is acknowledged is there, once, after any restart; damage stops the start.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::clock::ManualClock;
+use crate::disk::{DirEntry, Disk, DiskFile, OpenMode, RealDisk};
+use crate::limits::SEGMENT_BYTES_MIN;
+
+fn options(dir: &Path) -> PassportOptions {
+    PassportOptions {
+        dir: dir.join("passport"),
+        segment_bytes: SEGMENT_BYTES_MIN,
+        min_free_bytes: 0,
+        durability: Durability::Sync,
+    }
+}
+
+fn open(dir: &Path) -> Result<Passport, OpenError> {
+    Passport::open(&options(dir), Arc::new(RealDisk), &ManualClock::new(Timestamp::from_micros(0)))
+}
+
+fn payload(user: &str, number: u32) -> String {
+    let artist = number % 7;
+    format!(
+        r#"{{"type":"coliseum.vote_cast","userId":"{user}","at":"2026-05-01T00:00:00Z","artistId":"a{artist}","eventId":"e","n":{number}}}"#
+    )
+}
+
+fn envelope<'a>(key: &'a str, user: &'a str, payload: &'a str) -> Envelope<'a> {
+    Envelope {
+        received_at_micros: 1,
+        at_micros: 2,
+        at_corrected: false,
+        event_type: "coliseum.vote_cast",
+        message_id: key,
+        user_id: user,
+        session_id: None,
+        device_id: None,
+        source: "api",
+        payload,
+    }
+}
+
+/// A group of votes, by (key, weight); equal pairs are equal events.
+fn group(atomic: bool, events: &[(u32, u32)]) -> Group {
+    let mut group = Group::new(atomic);
+    for (key, weight) in events {
+        let (key, user) = (format!("key-{key}"), format!("user-{}", key % 5));
+        group.push(&envelope(&key, &user, &payload(&user, *weight)), false);
+    }
+    group
+}
+
+fn append(passport: &Passport, events: &[(u32, u32)]) -> Vec<Outcome> {
+    passport.appender().append_blocking(group(false, events)).expect("the log takes writes")
+}
+
+/// All entries: seq, key, payload.
+fn entries(passport: &Passport) -> Vec<(u64, String, String)> {
+    let mut all = Vec::new();
+    passport
+        .log()
+        .scan(Seq::ZERO, &mut |entry| {
+            all.push((entry.seq.get(), entry.envelope.message_id.to_owned(), entry.envelope.payload.to_owned()));
+            ControlFlow::Continue(())
+        })
+        .expect("readable");
+    all
+}
+
+fn segment_files(dir: &Path, extension: &str) -> Vec<PathBuf> {
+    let mut files: Vec<_> = fs::read_dir(dir.join("passport"))
+        .expect("a directory")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|found| found == extension))
+        .collect();
+    files.sort();
+    files
+}
+
+/// Appends until there are several sealed segments, and waits until all but the last are sealed.
+fn fill_segments(dir: &Path, events: u32) {
+    let passport = open(dir).expect("opens");
+    for chunk in 0..events.div_ceil(50) {
+        let from = chunk * 50;
+        append(&passport, &(from..(from + 50).min(events)).map(|key| (key, key)).collect::<Vec<_>>());
+    }
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while segment_files(dir, "seg").len() > 1 {
+        assert!(std::time::Instant::now() < deadline, "segments are sealed in the background");
+        std::thread::yield_now();
+    }
+    passport.close();
+}
+
+#[test]
+fn an_event_gets_the_next_seq_and_a_repeat_gets_the_first_one() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let passport = open(dir.path()).expect("opens");
+    assert!(passport.created());
+    assert_eq!(append(&passport, &[(1, 1), (2, 2)]), [Outcome::Stored(Seq::new(1)), Outcome::Stored(Seq::new(2))]);
+    let again = append(&passport, &[(2, 2), (3, 3), (3, 3), (1, 9), (3, 4)]);
+    let expected = [
+        Outcome::Duplicate(Seq::new(2)),
+        Outcome::Stored(Seq::new(3)),
+        Outcome::Duplicate(Seq::new(3)),
+        Outcome::Conflict(Seq::new(1)),
+        Outcome::Conflict(Seq::new(3)),
+    ];
+    assert_eq!(again, expected);
+    passport.close();
+
+    let passport = open(dir.path()).expect("opens again");
+    assert!(!passport.created());
+    assert_eq!(append(&passport, &[(3, 3), (4, 4)]), [Outcome::Duplicate(Seq::new(3)), Outcome::Stored(Seq::new(4))]);
+    assert_eq!(entries(&passport).iter().map(|entry| entry.0).collect::<Vec<_>>(), [1, 2, 3, 4]);
+}
+
+#[test]
+fn an_atomic_group_with_one_bad_event_stores_nothing_and_forgets_its_keys() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let passport = open(dir.path()).expect("opens");
+    append(&passport, &[(1, 1)]);
+    let outcomes = passport.appender().append_blocking(group(true, &[(2, 2), (1, 5), (1, 1)])).expect("answered");
+    assert_eq!(outcomes, [Outcome::Withheld, Outcome::Conflict(Seq::new(1)), Outcome::Duplicate(Seq::new(1))]);
+    assert_eq!(append(&passport, &[(2, 7)]), [Outcome::Stored(Seq::new(2))]);
+}
+
+#[test]
+fn an_event_too_far_ahead_is_refused_unless_its_key_is_known() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let passport = open(dir.path()).expect("opens");
+    append(&passport, &[(1, 1)]);
+    let mut late = Group::new(false);
+    late.push(&envelope("key-1", "user-1", &payload("user-1", 1)), true);
+    late.push(&envelope("key-9", "user-4", &payload("user-4", 9)), true);
+    let outcomes = passport.appender().append_blocking(late).expect("answered");
+    assert_eq!(outcomes, [Outcome::Duplicate(Seq::new(1)), Outcome::Ahead]);
+}
+
+#[test]
+fn sealed_segments_answer_as_the_raw_ones_did() {
+    let dir = tempfile::tempdir().expect("a directory");
+    fill_segments(dir.path(), 2_000);
+    assert!(segment_files(dir.path(), "segz").len() >= 3, "{:?}", segment_files(dir.path(), "segz"));
+    let passport = open(dir.path()).expect("opens");
+    let all = entries(&passport);
+    assert_eq!(all.len(), 2_000);
+    for (at, (seq, key, _)) in all.iter().enumerate() {
+        assert_eq!((*seq, key.as_str()), (at as u64 + 1, format!("key-{at}").as_str()));
+    }
+    assert_eq!(
+        append(&passport, &[(3, 3), (1_999, 1_999)]),
+        [Outcome::Duplicate(Seq::new(4)), Outcome::Duplicate(Seq::new(2_000))]
+    );
+    for order in [Order::Ascending, Order::Descending] {
+        let filter = EntryFilter { user_id: Some("user-2".into()), ..EntryFilter::default() };
+        let mut found = Vec::new();
+        let log = passport.log();
+        log.query(&filter, Seq::new(100), Seq::new(1_500), order, &mut |entry| {
+            found.push(entry.seq.get());
+            ControlFlow::Continue(())
+        })
+        .expect("readable");
+        let mut expected: Vec<u64> = (100..=1_500).filter(|seq| (seq - 1) % 5 == 2).collect();
+        if order == Order::Descending {
+            expected.reverse();
+        }
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn a_group_larger_than_a_segment_is_stored_whole() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let passport = open(dir.path()).expect("opens");
+    let events: Vec<_> = (0..2_000).map(|key| (key, key)).collect();
+    assert_eq!(append(&passport, &events).len(), 2_000);
+    append(&passport, &[(5_000, 1)]);
+    passport.close();
+    let passport = open(dir.path()).expect("opens");
+    assert_eq!(entries(&passport).len(), 2_001);
+    assert_eq!(append(&passport, &[(1_234, 1_234)]), [Outcome::Duplicate(Seq::new(1_235))]);
+}
+
+#[test]
+fn a_torn_tail_is_cut_kept_aside_and_written_over() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let passport = open(dir.path()).expect("opens");
+    append(&passport, &[(1, 1)]);
+    append(&passport, &[(2, 2), (3, 3)]);
+    passport.close();
+    let path = segment_files(dir.path(), "seg").remove(0);
+    let mut bytes = fs::read(&path).expect("readable");
+    let end = bytes.iter().rposition(|byte| *byte != 0).expect("not all zero");
+    bytes[end - 5..=end].fill(0);
+    fs::write(&path, &bytes).expect("writable");
+
+    let passport = open(dir.path()).expect("opens");
+    let torn = passport.torn_tail().expect("something was cut").clone();
+    assert!(torn.kept_in.exists());
+    assert_eq!(entries(&passport).len(), 1);
+    assert_eq!(append(&passport, &[(3, 8)]), [Outcome::Stored(Seq::new(2))]);
+    passport.close();
+    let passport = open(dir.path()).expect("opens");
+    assert!(passport.torn_tail().is_none(), "the cut is done once");
+    assert_eq!(entries(&passport).len(), 2);
+}
+
+#[test]
+fn damage_before_the_last_batch_stops_the_start_and_changes_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let passport = open(dir.path()).expect("opens");
+    append(&passport, &[(1, 1)]);
+    append(&passport, &[(2, 2)]);
+    append(&passport, &[(3, 3)]);
+    passport.close();
+    let path = segment_files(dir.path(), "seg").remove(0);
+    let good = fs::read(&path).expect("readable");
+    let end = good.iter().rposition(|byte| *byte != 0).expect("not all zero");
+    let last = good[..end].windows(4).rposition(|four| four == b"CLMB").expect("a batch");
+    for at in (0..72).chain(4096..last) {
+        let mut bad = good.clone();
+        bad[at] ^= 1 << (at % 8);
+        fs::write(&path, &bad).expect("writable");
+        let error = open(dir.path()).map(|_| ()).expect_err("damage stops the start");
+        let text = error.to_string();
+        assert!(text.contains(".seg") && text.contains("offset") && text.contains("coliseum verify"), "{text}");
+        assert_eq!(fs::read(&path).expect("readable"), bad, "byte {at}: nothing was changed");
+    }
+    fs::write(&path, &good).expect("writable");
+    assert_eq!(entries(&open(dir.path()).expect("opens")).len(), 3);
+}
+
+#[test]
+fn a_missing_cut_doubled_or_swapped_segment_stops_the_start() {
+    let dir = tempfile::tempdir().expect("a directory");
+    fill_segments(dir.path(), 1_500);
+    let sealed = segment_files(dir.path(), "segz");
+    let active = segment_files(dir.path(), "seg").remove(0);
+    let refuses = |what: &str| {
+        let text = open(dir.path()).map(|_| ()).expect_err(what).to_string();
+        assert!(text.contains("seq"), "{what}: {text}");
+    };
+    for path in sealed.iter().chain([&active]) {
+        let bytes = fs::read(path).expect("readable");
+        fs::remove_file(path).expect("removable");
+        refuses("a missing segment");
+        fs::write(path, &bytes[..bytes.len() - 10]).expect("writable");
+        refuses("a segment cut short");
+        fs::write(path, &bytes).expect("writable");
+    }
+    let (first, second) = (fs::read(&sealed[0]).expect("readable"), fs::read(&sealed[1]).expect("readable"));
+    fs::write(&sealed[1], &first).expect("writable");
+    refuses("a segment twice");
+    fs::write(&sealed[0], &second).expect("writable");
+    refuses("two segments swapped");
+    fs::write(&sealed[0], &first).expect("writable");
+    fs::write(&sealed[1], &second).expect("writable");
+    assert_eq!(entries(&open(dir.path()).expect("opens")).len(), 1_500);
+}
+
+#[test]
+fn every_flipped_bit_of_a_sealed_segment_is_an_error_never_other_content() {
+    let dir = tempfile::tempdir().expect("a directory");
+    fill_segments(dir.path(), 900);
+    let path = segment_files(dir.path(), "segz").remove(0);
+    let expected = entries(&open(dir.path()).expect("opens"));
+    let good = fs::read(&path).expect("readable");
+    for at in (0..good.len()).step_by(41).chain(good.len() - 104..good.len()) {
+        let mut bad = good.clone();
+        bad[at] ^= 1 << (at % 8);
+        fs::write(&path, &bad).expect("writable");
+        let Ok(passport) = open(dir.path()) else { continue };
+        let mut seen = Vec::new();
+        let scanned = passport.log().scan(Seq::ZERO, &mut |entry| {
+            seen.push((entry.seq.get(), entry.envelope.message_id.to_owned(), entry.envelope.payload.to_owned()));
+            ControlFlow::Continue(())
+        });
+        let error = scanned.expect_err("a flipped bit is found by the read").to_string();
+        assert!(error.contains(".segz") && error.contains("offset"), "{error}");
+        assert_eq!(seen[..], expected[..seen.len()], "byte {at}: what was given before the damage is true");
+    }
+}
+
+#[test]
+fn derived_files_can_all_be_deleted() {
+    let dir = tempfile::tempdir().expect("a directory");
+    fill_segments(dir.path(), 1_200);
+    fs::remove_dir_all(dir.path().join("passport/keys")).expect("removable");
+    for path in segment_files(dir.path(), "idx") {
+        fs::remove_file(path).expect("removable");
+    }
+    let passport = open(dir.path()).expect("opens");
+    assert_eq!(append(&passport, &[(7, 7), (7, 8)]), [Outcome::Duplicate(Seq::new(8)), Outcome::Conflict(Seq::new(8))]);
+    let filter = EntryFilter { artist_id: Some("a3".into()), ..EntryFilter::default() };
+    let mut found = 0;
+    passport
+        .log()
+        .query(&filter, Seq::new(1), Seq::new(1_200), Order::Ascending, &mut |_| {
+            found += 1;
+            ControlFlow::Continue(())
+        })
+        .expect("readable");
+    assert_eq!(found, (0..1_200).filter(|weight| weight % 7 == 3).count());
+}
+
+#[test]
+fn a_log_that_lost_all_of_its_segments_is_not_taken_for_a_new_one() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let passport = open(dir.path()).expect("opens");
+    append(&passport, &[(1, 1)]);
+    passport.close();
+    fs::remove_file(segment_files(dir.path(), "seg").remove(0)).expect("removable");
+    assert!(open(dir.path()).is_err());
+}
+
+/// A disk on which the n-th sync of a segment fails.
+struct FailingSync {
+    left: Arc<AtomicI64>,
+}
+struct FailingFile {
+    file: Arc<dyn DiskFile>,
+    left: Arc<AtomicI64>,
+}
+
+impl Disk for FailingSync {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        let file = RealDisk.open(path, mode)?;
+        Ok(Arc::new(FailingFile { file, left: self.left.clone() }))
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
+        RealDisk.list(dir)
+    }
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        RealDisk.create_dir_all(dir)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealDisk.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        RealDisk.remove(path)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        RealDisk.sync_dir(dir)
+    }
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
+        RealDisk.free_bytes(dir)
+    }
+}
+
+impl DiskFile for FailingFile {
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_exact_at(buffer, offset)
+    }
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)
+    }
+    fn len_bytes(&self) -> io::Result<u64> {
+        self.file.len_bytes()
+    }
+    fn truncate(&self, len_bytes: u64) -> io::Result<()> {
+        self.file.truncate(len_bytes)
+    }
+    fn sync(&self) -> io::Result<()> {
+        if self.left.fetch_sub(1, Ordering::SeqCst) == 1 {
+            return Err(io::Error::other("injected"));
+        }
+        self.file.sync()
+    }
+}
+
+#[test]
+fn after_a_sync_that_failed_nothing_is_acknowledged_and_the_daemon_is_told() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let left = Arc::new(AtomicI64::new(i64::MAX));
+    let disk = Arc::new(FailingSync { left: left.clone() });
+    let clock = ManualClock::new(Timestamp::from_micros(0));
+    let passport = Passport::open(&options(dir.path()), disk, &clock).expect("opens");
+    append(&passport, &[(1, 1)]);
+    left.store(1, Ordering::SeqCst);
+    for _ in 0..3 {
+        let answer = passport.appender().append_blocking(group(false, &[(2, 2)]));
+        assert!(matches!(answer, Err(AppendError::Stopped(_))), "{answer:?}");
+    }
+    assert!(passport.failure().borrow().as_ref().is_some_and(|why| why.contains("injected")));
+    assert_eq!(passport.log().durable(), Seq::new(1), "readers never see what was not synced");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// Random groups with repeats and conflicts, random restarts: the log holds what a map says it must.
+    #[test]
+    fn the_log_agrees_with_a_map(
+        steps in prop::collection::vec(
+            (any::<bool>(), prop::collection::vec((0u32..60, 0u32..2), 1..40), 0u8..6), 1..25)
+    ) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut passport = open(dir.path()).expect("opens");
+        let mut known: HashMap<u32, (u64, u32)> = HashMap::new();
+        let mut order: Vec<(u32, u32)> = Vec::new();
+        for (atomic, events, restart) in steps {
+            let (mut then, mut expected) = (known.clone(), Vec::new());
+            let mut added = Vec::new();
+            for (key, weight) in &events {
+                expected.push(match then.get(key) {
+                    Some((seq, stored)) if stored == weight => Outcome::Duplicate(Seq::new(*seq)),
+                    Some((seq, _)) => Outcome::Conflict(Seq::new(*seq)),
+                    None => {
+                        let seq = (order.len() + added.len()) as u64 + 1;
+                        then.insert(*key, (seq, *weight));
+                        added.push((*key, *weight));
+                        Outcome::Stored(Seq::new(seq))
+                    }
+                });
+            }
+            if atomic && expected.iter().any(|outcome| matches!(outcome, Outcome::Conflict(_))) {
+                for outcome in &mut expected {
+                    if let Outcome::Stored(_) = outcome {
+                        *outcome = Outcome::Withheld;
+                    }
+                }
+            } else {
+                known = then;
+                order.extend(added);
+            }
+            let outcomes = passport.appender().append_blocking(group(atomic, &events)).expect("answered");
+            prop_assert_eq!(outcomes, expected);
+            if restart == 0 {
+                passport.close();
+                passport = open(dir.path()).expect("opens");
+            }
+        }
+        let stored: Vec<_> = entries(&passport).into_iter().map(|(_, key, payload)| (key, payload)).collect();
+        let expected: Vec<_> = order
+            .iter()
+            .map(|(key, weight)| (format!("key-{key}"), payload(&format!("user-{}", key % 5), *weight)))
+            .collect();
+        prop_assert_eq!(stored, expected);
+    }
+}

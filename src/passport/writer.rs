@@ -1,0 +1,500 @@
+//! The writer thread: the one place that gives numbers, and the one that syncs.
+//!
+//! It owns the active segment. Each round it takes what waits in the queue, looks every key up, numbers what is new,
+//! and then, for all of it together:
+//!
+//! 1. writes one batch behind the last one (a crash here leaves a torn tail that nobody was told of);
+//! 2. syncs it (a crash here leaves the batch whole, unacknowledged; its senders send again and get its seqs);
+//! 3. moves the durable watermark, so that readers may see it;
+//! 4. answers.
+//!
+//! While one batch syncs the next one fills in the queue: group commit tunes itself, and an idle log waits for nothing.
+//! Nothing is written behind a batch that is not synced. A write or sync that fails is final: it is never tried again,
+//! nothing after it is acknowledged, and the daemon stops.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+
+use super::batch::{self, HEADER_BYTES, RECORD_LENGTH_BYTES};
+use super::group::{AppendError, Group, Message, Outcome, Reply, Request};
+use super::keeper::Task;
+use super::keys::{Fingerprint, KeyIndex, RECENT_KEYS};
+use super::log::{Log, Segment};
+use super::record;
+use super::segment::{BatchPlace, FIRST_BATCH_OFFSET, Places, RawSegment, SegmentHeader, raw_name};
+use super::spare::{self, Spare, SpareMaker};
+use super::status::WriterStatus;
+use crate::event;
+use crate::limits::{FREE_SPACE_CHECK_MS, KEY_TABLES_BEHIND_MAX, LOG_BATCH_GATHER_BYTES};
+use crate::units::Seq;
+
+/// When an answer is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// After the sync.
+    Sync,
+    /// Before it: what came in the last interval is lost if the process or the machine dies.
+    Interval(Duration),
+}
+
+/// How the writer works.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WriterOptions {
+    pub segment_bytes: u64,
+    pub min_free_bytes: u64,
+    pub durability: Durability,
+    pub log_id: [u8; 16],
+}
+
+pub(super) struct Writer {
+    pub log: Arc<Log>,
+    pub keys: KeyIndex,
+    pub options: WriterOptions,
+    pub status: Arc<WriterStatus>,
+    pub spares: SpareMaker,
+    pub keeper: Sender<Task>,
+    pub active: Arc<Segment>,
+    pub round: Round,
+    /// When free space was looked at last.
+    pub looked_at: Option<Instant>,
+}
+
+/// The batch that is being filled, and those who wait for it.
+#[derive(Default)]
+pub(super) struct Round {
+    /// Room for the header, then the body.
+    bytes: Vec<u8>,
+    first_seq: Seq,
+    /// Where each record of the body starts and ends.
+    spans: Vec<(usize, usize)>,
+    keys: Vec<Fingerprint>,
+    /// The keys of this round by fingerprint; they enter the index once they are synced.
+    seqs: HashMap<Fingerprint, Seq>,
+    /// Keys of this round whose fingerprint another key of this round has taken: all but never any.
+    shared: Vec<(Fingerprint, Seq)>,
+    answers: Vec<(Reply, Result<Vec<Outcome>, AppendError>)>,
+    candidates: Vec<Seq>,
+}
+
+impl Round {
+    fn start(&mut self, first_seq: Seq) {
+        self.bytes.clear();
+        self.bytes.resize(HEADER_BYTES, 0);
+        self.spans.clear();
+        self.keys.clear();
+        self.seqs.clear();
+        self.shared.clear();
+        self.first_seq = first_seq;
+    }
+    fn next_seq(&self) -> Seq {
+        self.first_seq.plus(self.spans.len() as u64)
+    }
+    fn push(&mut self, record: &[u8], key: Fingerprint) {
+        batch::push_record(&mut self.bytes, record);
+        self.spans.push((self.bytes.len() - record.len(), self.bytes.len()));
+        let seq = self.first_seq.plus(self.keys.len() as u64);
+        self.keys.push(key);
+        if let Some(first) = self.seqs.insert(key, seq) {
+            self.shared.push((key, first));
+        }
+    }
+    /// Takes back everything from the `count`-th record on.
+    fn truncate(&mut self, bytes: usize, count: usize) {
+        let first_seq = self.first_seq;
+        self.bytes.truncate(bytes);
+        self.spans.truncate(count);
+        self.keys.truncate(count);
+        self.shared.clear();
+        self.seqs.clear();
+        for (at, key) in self.keys.iter().enumerate() {
+            let seq = first_seq.plus(at as u64);
+            if let Some(first) = self.seqs.insert(*key, seq) {
+                self.shared.push((*key, first));
+            }
+        }
+    }
+    /// The seqs of this round that have the fingerprint.
+    fn with_fingerprint(&self, key: Fingerprint) -> impl Iterator<Item = Seq> {
+        let shared = self.shared.iter().filter(move |(other, _)| *other == key).map(|(_, seq)| *seq);
+        self.seqs.get(&key).copied().into_iter().chain(shared)
+    }
+    fn record(&self, seq: Seq) -> Option<&[u8]> {
+        let at = seq.get().checked_sub(self.first_seq.get())?;
+        self.spans.get(at as usize).map(|(start, end)| &self.bytes[*start..*end])
+    }
+}
+
+/// What the look-up says of a key.
+enum Found {
+    New(Fingerprint),
+    Same(Seq),
+    Other(Seq),
+}
+
+impl Writer {
+    /// Runs until the queue is told to stop or every [`super::Appender`] is gone; then syncs what was accepted.
+    ///
+    /// # Errors
+    /// A write or sync that failed. The daemon must stop with a non-zero status.
+    pub fn run(mut self, queue: &Receiver<Message>) -> io::Result<()> {
+        let mut held: Option<Request> = None;
+        loop {
+            let first = match held.take() {
+                Some(request) => request,
+                None => match self.receive(queue) {
+                    Some(request) => request,
+                    None => return Ok(()),
+                },
+            };
+            self.round.start(self.log.watermark.get().next());
+            if let Some(request) = self.make_room(first)? {
+                self.accept(request);
+            }
+            let stop = self.gather(queue, &mut held);
+            self.finish_round()?;
+            if stop {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The next request, or `None` at the end. While the log is read-only it looks at the disk now and then, so that
+    /// readiness comes back by itself.
+    fn receive(&mut self, queue: &Receiver<Message>) -> Option<Request> {
+        loop {
+            let message = if self.status.read_only().is_some() {
+                match queue.recv_timeout(Duration::from_millis(FREE_SPACE_CHECK_MS)) {
+                    Err(RecvTimeoutError::Timeout) => {
+                        self.check_space();
+                        continue;
+                    }
+                    other => other.ok(),
+                }
+            } else {
+                queue.recv().ok()
+            };
+            return match message? {
+                Message::Append(request) => Some(request),
+                Message::Stop => None,
+            };
+        }
+    }
+
+    /// Takes what else waits, as long as it fits behind what was taken; `true` if the queue says stop.
+    fn gather(&mut self, queue: &Receiver<Message>, held: &mut Option<Request>) -> bool {
+        let until = match self.options.durability {
+            Durability::Sync => None,
+            Durability::Interval(interval) => Some(Instant::now() + interval),
+        };
+        while self.round.bytes.len() < LOG_BATCH_GATHER_BYTES {
+            if until.is_some() {
+                self.answer();
+            }
+            let message = match until {
+                None => queue.try_recv().ok(),
+                Some(deadline) => queue.recv_deadline(deadline).ok(),
+            };
+            match message {
+                None => return false,
+                Some(Message::Stop) => return true,
+                Some(Message::Append(request)) if self.fits(&request.group) => self.accept(request),
+                Some(Message::Append(request)) => {
+                    *held = Some(request);
+                    return false;
+                }
+            }
+        }
+        false
+    }
+
+    /// Bytes that the group may add to a batch.
+    fn body_bytes(group: &Group) -> u64 {
+        (group.bytes.len() + group.items.len() * RECORD_LENGTH_BYTES) as u64
+    }
+
+    fn raw(&self) -> &RawSegment {
+        match self.active.as_ref() {
+            Segment::Raw(raw) => raw,
+            Segment::Sealed(_) => unreachable!("the active segment is raw until the next one is active"),
+        }
+    }
+
+    fn fits(&self, group: &Group) -> bool {
+        let raw = self.raw();
+        let end = raw.places.read().end_offset;
+        end + self.round.bytes.len() as u64 + Self::body_bytes(group) <= raw.header.file_bytes
+    }
+
+    /// Sees to it that the request fits the active segment, by making the next one where it does not. Gives the request
+    /// back, or answers it where the log takes no writes.
+    fn make_room(&mut self, request: Request) -> io::Result<Option<Request>> {
+        self.check_space();
+        if let Some(why) = self.status.read_only() {
+            self.round.answers.push((request.reply, Err(AppendError::ReadOnly(why))));
+            return Ok(None);
+        }
+        if self.fits(&request.group) {
+            return Ok(Some(request));
+        }
+        let needed = FIRST_BATCH_OFFSET + HEADER_BYTES as u64 + Self::body_bytes(&request.group);
+        match self.take_spare(needed) {
+            Ok(spare) => {
+                self.rotate(spare)?;
+                Ok(Some(request))
+            }
+            Err(error) => {
+                let why = format!("no room for the next segment: {error}");
+                self.status.set_read_only(Some(why.clone()));
+                self.round.answers.push((request.reply, Err(AppendError::ReadOnly(why))));
+                Ok(None)
+            }
+        }
+    }
+
+    fn take_spare(&mut self, needed: u64) -> io::Result<Spare> {
+        if needed > self.options.segment_bytes {
+            return spare::make(self.log.disk.as_ref(), &self.log.dir, needed, self.options.min_free_bytes);
+        }
+        self.spares.take()
+    }
+
+    /// Looks at the free space, at most every [`FREE_SPACE_CHECK_MS`], and turns writes off and on by it.
+    fn check_space(&mut self) {
+        let every = Duration::from_millis(FREE_SPACE_CHECK_MS);
+        if self.looked_at.is_some_and(|at| at.elapsed() < every) {
+            return;
+        }
+        self.looked_at = Some(Instant::now());
+        let min_free = self.options.min_free_bytes;
+        let why = match self.log.disk.free_bytes(&self.log.dir) {
+            Ok(free) if free < min_free => Some(format!(
+                "{free} bytes are free on the disk, min_free_bytes is {min_free}; make room, and writes go on"
+            )),
+            Ok(_) if self.keys.recent_keys() > RECENT_KEYS * KEY_TABLES_BEHIND_MAX => {
+                Some("the idempotency index cannot be written fast enough; see the log for why".into())
+            }
+            Ok(_) => None,
+            Err(error) => Some(format!("the free space cannot be read: {error}")),
+        };
+        self.status.set_read_only(why);
+    }
+
+    /// Looks the group's keys up and puts what is new into the round. Nothing is on disk yet.
+    fn accept(&mut self, request: Request) {
+        let Request { group, reply } = request;
+        let (bytes_mark, count_mark) = (self.round.bytes.len(), self.round.spans.len());
+        let mut outcomes = Vec::with_capacity(group.items.len());
+        let mut failed = None;
+        for item in &group.items {
+            let record = &group.bytes[item.start..item.start + item.len];
+            match self.find(&group.keys[item.key_start..item.key_start + item.key_len], record) {
+                Ok(Found::Same(seq)) => outcomes.push(Outcome::Duplicate(seq)),
+                Ok(Found::Other(seq)) => outcomes.push(Outcome::Conflict(seq)),
+                Ok(Found::New(_)) if item.ahead => outcomes.push(Outcome::Ahead),
+                Ok(Found::New(key)) => {
+                    let seq = self.round.next_seq();
+                    self.round.push(record, key);
+                    outcomes.push(Outcome::Stored(seq));
+                }
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+        }
+        let bad = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Conflict(_) | Outcome::Ahead));
+        if failed.is_some() || (group.atomic && bad) {
+            self.round.truncate(bytes_mark, count_mark);
+            for outcome in &mut outcomes {
+                if let Outcome::Stored(_) = outcome {
+                    *outcome = Outcome::Withheld;
+                }
+            }
+        }
+        self.round.answers.push((reply, failed.map_or(Ok(outcomes), Err)));
+    }
+
+    /// Whether the key is known, and with which content. Candidates share a fingerprint; only the stored key decides.
+    fn find(&mut self, key: &str, record: &[u8]) -> Result<Found, AppendError> {
+        let fingerprint = self.keys.fingerprint(key);
+        let mut candidates = std::mem::take(&mut self.round.candidates);
+        let looked = self.keys.candidates(fingerprint, &mut candidates);
+        candidates.extend(self.round.with_fingerprint(fingerprint));
+        let mut found = Ok(Found::New(fingerprint));
+        if let Err(error) = looked {
+            found = Err(AppendError::Unreadable(format!("the key index: {error}")));
+        } else {
+            for seq in &candidates {
+                match self.compare(*seq, key, record) {
+                    Ok(None) => continue,
+                    Ok(Some(true)) => found = Ok(Found::Same(*seq)),
+                    Ok(Some(false)) => found = Ok(Found::Other(*seq)),
+                    Err(error) => found = Err(error),
+                }
+                break;
+            }
+        }
+        self.round.candidates = candidates;
+        found
+    }
+
+    /// Whether the stored entry has this key (`None` if not), and the same content.
+    fn compare(&self, seq: Seq, key: &str, record: &[u8]) -> Result<Option<bool>, AppendError> {
+        let unreadable = |what: String| AppendError::Unreadable(what);
+        let new = record::decode(record).map_err(|error| unreadable(error.to_string()))?;
+        let same = |stored: &record::Envelope<'_>| {
+            (stored.message_id == key).then(|| event::same_content(stored.payload, new.payload))
+        };
+        if let Some(pending) = self.round.record(seq) {
+            return Ok(same(&record::decode(pending).map_err(|error| unreadable(error.to_string()))?));
+        }
+        let mut verdict = None;
+        let there = self
+            .log
+            .read_entry(seq, &mut |entry| verdict = same(&entry.envelope))
+            .map_err(|error| unreadable(error.to_string()))?;
+        if !there {
+            return Err(unreadable(format!("the key index names seq {seq}, which the log does not hold")));
+        }
+        Ok(verdict)
+    }
+
+    /// Writes, syncs, publishes, answers.
+    fn finish_round(&mut self) -> io::Result<()> {
+        if let Durability::Interval(_) = self.options.durability {
+            self.answer();
+        }
+        if !self.round.spans.is_empty()
+            && let Err(error) = self.write_batch()
+        {
+            let why = format!("a write to the log failed: {error}");
+            for (_, answer) in &mut self.round.answers {
+                *answer = Err(AppendError::Stopped(why.clone()));
+            }
+            self.answer();
+            self.status.set_read_only(Some(why));
+            return Err(error);
+        }
+        self.answer();
+        Ok(())
+    }
+
+    fn answer(&mut self) {
+        for (reply, answer) in self.round.answers.drain(..) {
+            // A sender that went away finds its event stored when it sends it again.
+            let _ = reply.send(answer);
+        }
+    }
+
+    fn write_batch(&mut self) -> io::Result<()> {
+        let raw = self.raw();
+        let (offset, previous) = {
+            let places = raw.places.read();
+            (places.end_offset, places.last_checksum)
+        };
+        let count = self.round.spans.len() as u32;
+        let (first_seq, last_seq) = (self.round.first_seq, self.round.first_seq.plus(u64::from(count) - 1));
+        let segment_id = raw.header.segment_id;
+        let checksum = batch::finish(&mut self.round.bytes, segment_id, offset, first_seq, count, previous);
+        let raw = self.raw();
+        raw.file.write_all_at(&self.round.bytes, offset)?;
+        let started = Instant::now();
+        raw.file.sync()?;
+        self.status.count_sync(started.elapsed(), count, self.round.bytes.len());
+        let end_offset = offset + self.round.bytes.len() as u64;
+        {
+            let mut places = raw.places.write();
+            places.batches.push(BatchPlace { first_seq, offset });
+            places.end_offset = end_offset;
+            places.last_seq = last_seq;
+            places.last_checksum = checksum;
+        }
+        let wants_spare = end_offset > raw.header.file_bytes / 4;
+        for (at, key) in self.round.keys.iter().enumerate() {
+            self.keys.insert(*key, first_seq.plus(at as u64));
+        }
+        self.log.watermark.advance(last_seq);
+        if self.keys.wants_seal() {
+            // A keeper that is gone writes them at the next start.
+            let _ = self.keeper.send(Task::Keys(self.keys.seal(last_seq)));
+        }
+        self.keys.forget_installed();
+        if wants_spare {
+            self.spares.request();
+        }
+        Ok(())
+    }
+
+    /// Goes on in a new segment.
+    ///
+    /// 1. header into the spare, synced (a crash leaves a `.tmp` file);
+    /// 2. its name, and the directory synced (a crash leaves an empty active segment, which is whole);
+    /// 3. readers get it, and the keeper seals the old one, which is complete from now on.
+    ///
+    /// An active segment that is still empty is replaced under its own name: it was too small for one large request.
+    fn rotate(&mut self, spare: Spare) -> io::Result<()> {
+        let old = self.raw();
+        let places = old.places.read().clone();
+        let empty = places.batches.is_empty();
+        let (previous_segment_id, previous_checksum) = if empty {
+            (old.header.previous_segment_id, old.header.previous_checksum)
+        } else {
+            (old.header.segment_id, places.last_checksum)
+        };
+        let header = SegmentHeader {
+            log_id: self.options.log_id,
+            segment_id: random_id()?,
+            first_seq: places.last_seq.next(),
+            file_bytes: spare.bytes,
+            previous_segment_id,
+            previous_checksum,
+        };
+        let segment = Arc::new(Segment::Raw(place(&self.log, spare, header)?));
+        let full = std::mem::replace(&mut self.active, segment.clone());
+        if empty {
+            self.log.replace_last(segment);
+            return Ok(());
+        }
+        self.log.push_segment(segment);
+        // A keeper that is gone seals at the next start.
+        let _ = self.keeper.send(Task::Seal(full));
+        Ok(())
+    }
+}
+
+/// Gives a spare its header and its name.
+fn place(log: &Log, spare: Spare, header: SegmentHeader) -> io::Result<RawSegment> {
+    place_in(log.disk.as_ref(), &log.dir, spare, header)
+}
+
+pub(super) fn place_in(
+    disk: &dyn crate::disk::Disk,
+    dir: &std::path::Path,
+    spare: Spare,
+    header: SegmentHeader,
+) -> io::Result<RawSegment> {
+    spare.file.write_all_at(&header.encode(), 0)?;
+    spare.file.sync()?;
+    let path: PathBuf = dir.join(raw_name(header.first_seq));
+    disk.rename(&spare.path, &path)?;
+    disk.sync_dir(dir)?;
+    let places = Places {
+        batches: Vec::new(),
+        end_offset: FIRST_BATCH_OFFSET,
+        last_seq: Seq::new(header.first_seq.get() - 1),
+        last_checksum: header.chain_start(),
+    };
+    Ok(RawSegment { path, header, file: spare.file, places: parking_lot::RwLock::new(places) })
+}
+
+/// A number that no other segment has.
+pub(super) fn random_id() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(u64::from_le_bytes(bytes) | 1)
+}

@@ -1,0 +1,385 @@
+//! The fold: a projection, the file that holds its tables, and the one seq that both have come to.
+//!
+//! What it promises: the projection in memory holds the changes of entries 1…`applied` but for the dead letters, each
+//! once; the last commit of the file holds those of 1…checkpoint, and says so in the same transaction. When that can no
+//! longer be said of the memory (a panic, a flush that failed half way), it is [`Trouble::Tainted`]: the owner drops the
+//! projection and loads it again from the last commit.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use redb::{Database, Durability};
+
+use super::checkpoint::Checkpoint;
+use super::contain::contain;
+use super::dead_letters::{DeadLetter, DeadLetters, Trials};
+use super::store::{self, OpenError, Place};
+use super::{ApplyError, Identity, Projection, StoreError, Wiring};
+use crate::passport::Entry;
+use crate::units::{Minute, Seq, Timestamp};
+
+/// Entries between two looks at the time.
+const ENTRIES_PER_LOOK: u64 = 64;
+
+pub(super) struct Fold<P: Projection> {
+    /// Stands first, so that it is dropped before the database it reads.
+    projection: P,
+    database: Arc<Database>,
+    place: Place,
+    applied: Seq,
+    received_at: Option<Timestamp>,
+    minute: Minute,
+    dead_letters: DeadLetters,
+    /// Entries since the last commit, and since the last synced one.
+    unflushed: u64,
+    unsynced: u64,
+    /// Something else than an entry changed what a flush would write.
+    touched: bool,
+}
+
+/// Why folding stopped.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// The log could not be read. Nothing has changed.
+    Read(String),
+    /// The file refused a flush before the projection was asked: memory is good, the flush can come later.
+    Refused(String),
+    /// Folding an entry panicked, which is counted as one go at it. The memory can no longer be trusted: load it again.
+    EntryPanicked(String),
+    /// The memory can no longer be trusted: load it again.
+    Tainted(String),
+}
+
+impl Trouble {
+    pub fn why(&self) -> &str {
+        let (Trouble::Read(why) | Trouble::Refused(why) | Trouble::EntryPanicked(why) | Trouble::Tainted(why)) = self;
+        why
+    }
+}
+
+/// How far a batch came.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Advance {
+    /// To the end of the log.
+    CaughtUp,
+    /// To the end of its time or its room.
+    More,
+    /// To an entry that is tried again at this instant.
+    Wait(Instant),
+    /// To an entry that panicked: what stands before it should be flushed first.
+    FlushFirst,
+}
+
+/// Why a file does not serve as the state to go on from.
+#[derive(Debug)]
+pub(super) enum LoadError {
+    Open(OpenError),
+    /// The file holds entries that the log has not.
+    AheadOfLog {
+        applied: Seq,
+        durable: Seq,
+    },
+}
+
+impl LoadError {
+    pub fn why(&self) -> String {
+        match self {
+            LoadError::Open(error) => error.why().to_owned(),
+            LoadError::AheadOfLog { applied, durable } => {
+                format!("it holds seq {applied}, but the log ends at {durable}")
+            }
+        }
+    }
+}
+
+impl From<OpenError> for LoadError {
+    fn from(error: OpenError) -> LoadError {
+        LoadError::Open(error)
+    }
+}
+
+impl<P: Projection> Fold<P> {
+    /// Opens the file and goes on from its checkpoint.
+    pub fn open(path: &Path, identity: &Identity<P>, wiring: &Wiring) -> Result<Fold<P>, LoadError> {
+        let database = store::open(path, &wiring.options)?;
+        Fold::load(database, Place::File(path.to_owned()), identity, wiring)
+    }
+
+    /// Makes the file, at the start of the log.
+    pub fn create(path: &Path, identity: &Identity<P>, wiring: &Wiring) -> Result<Fold<P>, LoadError> {
+        let database = store::create(path, &identity.checkpoint(Seq::ZERO, None, wiring), &wiring.options)?;
+        Fold::load(database, Place::File(path.to_owned()), identity, wiring)
+    }
+
+    /// The same in memory.
+    pub fn create_in_memory(identity: &Identity<P>, wiring: &Wiring) -> Result<Fold<P>, LoadError> {
+        let database = store::in_memory(&identity.checkpoint(Seq::ZERO, None, wiring), &wiring.options)?;
+        Fold::load(database, Place::Memory, identity, wiring)
+    }
+
+    /// Goes on from the checkpoint of an open file.
+    pub fn load(
+        database: Arc<Database>,
+        place: Place,
+        identity: &Identity<P>,
+        wiring: &Wiring,
+    ) -> Result<Fold<P>, LoadError> {
+        let disposable = |why: String| LoadError::Open(OpenError::Disposable(why));
+        let held = contain(|| Ok((Checkpoint::read(&database)?, DeadLetters::read(&database)?)));
+        let (checkpoint, dead_letters) =
+            held.unwrap_or_else(|panic| Err(StoreError(panic))).map_err(|error| disposable(error.0))?;
+        if checkpoint.log_id != wiring.log_id {
+            return Err(disposable("it was made from another log".to_owned()));
+        }
+        if checkpoint.version != identity.version {
+            return Err(disposable(format!("it holds version {}, not {}", checkpoint.version, identity.version)));
+        }
+        let durable = wiring.log.durable();
+        if checkpoint.applied > durable {
+            return Err(LoadError::AheadOfLog { applied: checkpoint.applied, durable });
+        }
+        let now = wiring.clock.now();
+        let opened = contain(|| P::open(Arc::clone(&database), &identity.setup, now));
+        let projection = opened.unwrap_or_else(|panic| Err(StoreError(panic))).map_err(|error| match &place {
+            Place::File(path) if store::is_short_of_space(path, &wiring.options) => OpenError::Full(error.0),
+            _ => OpenError::Disposable(error.0),
+        })?;
+        Ok(Fold {
+            projection,
+            database,
+            place,
+            applied: checkpoint.applied,
+            received_at: checkpoint.received_at,
+            minute: now.minute(),
+            dead_letters,
+            unflushed: 0,
+            unsynced: 0,
+            touched: false,
+        })
+    }
+
+    /// Drops the projection and loads it again from the last commit of the open file.
+    pub fn reload(self, identity: &Identity<P>, wiring: &Wiring) -> Result<Fold<P>, LoadError> {
+        let Fold { projection, database, place, .. } = self;
+        // A projection that panics while it is dropped has nothing left to lose.
+        let _ = contain(|| drop(projection));
+        Fold::load(database, place, identity, wiring)
+    }
+
+    pub fn applied(&self) -> Seq {
+        self.applied
+    }
+    pub fn received_at(&self) -> Option<Timestamp> {
+        self.received_at
+    }
+    pub fn minute(&self) -> Minute {
+        self.minute
+    }
+    pub fn dead_letters(&self) -> &DeadLetters {
+        &self.dead_letters
+    }
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+    pub fn move_to(&mut self, place: Place) {
+        self.place = place;
+    }
+    /// Entries that no commit holds.
+    pub fn unflushed(&self) -> u64 {
+        self.unflushed
+    }
+    /// Entries that no synced commit holds.
+    pub fn unsynced(&self) -> u64 {
+        self.unsynced
+    }
+
+    /// Folds entries until the log ends, the batch's time is over, or `room` of them are done.
+    pub fn advance(&mut self, wiring: &Wiring, trials: &mut Trials, room: u64) -> Result<Advance, Trouble> {
+        let started = Instant::now();
+        let mut count = 0;
+        let mut outcome = Ok(Advance::CaughtUp);
+        let scanned = wiring.log.scan(self.applied, &mut |entry| {
+            match self.take(&entry, trials, wiring) {
+                Ok(None) => {}
+                stopped => {
+                    outcome = stopped.map(|advance| advance.unwrap_or(Advance::More));
+                    return ControlFlow::Break(());
+                }
+            }
+            count += 1;
+            let is_over = count >= room || (count % ENTRIES_PER_LOOK == 0 && started.elapsed() >= wiring.options.batch);
+            if is_over {
+                outcome = Ok(Advance::More);
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        });
+        match (outcome?, scanned) {
+            (_, Err(error)) => Err(Trouble::Read(error.to_string())),
+            (Advance::CaughtUp, Ok(_)) if count == 0 && wiring.log.durable() > self.applied => {
+                // One more look: the log may have grown since the scan ended.
+                self.expect_growth(wiring)
+            }
+            (advance, Ok(_)) => Ok(advance),
+        }
+    }
+
+    fn expect_growth(&self, wiring: &Wiring) -> Result<Advance, Trouble> {
+        let mut is_there = false;
+        let scanned = wiring.log.scan(self.applied, &mut |_| {
+            is_there = true;
+            ControlFlow::Break(())
+        });
+        match scanned {
+            Err(error) => Err(Trouble::Read(error.to_string())),
+            Ok(_) if is_there => Ok(Advance::More),
+            Ok(_) => Err(Trouble::Read(format!(
+                "the log says it holds {} entries, and gives none after {}",
+                wiring.log.durable(),
+                self.applied
+            ))),
+        }
+    }
+
+    /// Folds one entry; `None` if it is done with, one way or the other.
+    fn take(&mut self, entry: &Entry<'_>, trials: &mut Trials, wiring: &Wiring) -> Result<Option<Advance>, Trouble> {
+        let seq = entry.seq;
+        if seq != self.applied.next() {
+            return Err(Trouble::Read(format!("the log gave entry {seq} after {}", self.applied)));
+        }
+        if !trials.is_empty()
+            && let Some(trial) = trials.get_mut(seq)
+        {
+            if trial.attempts >= wiring.options.attempts_max {
+                self.bury(entry, trial.problem.clone(), trial.attempts, wiring);
+                return Ok(None);
+            }
+            if trial.flush_first && self.unflushed > 0 {
+                trial.flush_first = false;
+                return Ok(Some(Advance::FlushFirst));
+            }
+            if Instant::now() < trial.not_before {
+                return Ok(Some(Advance::Wait(trial.not_before)));
+            }
+        }
+        match contain(|| self.projection.apply(entry)) {
+            Ok(Ok(())) => {
+                self.pass(entry);
+                Ok(None)
+            }
+            Ok(Err(ApplyError(problem))) => {
+                let trial = trials.failed(seq, problem, false, &wiring.options);
+                if trial.attempts < wiring.options.attempts_max {
+                    return Ok(Some(Advance::Wait(trial.not_before)));
+                }
+                self.bury(entry, trial.problem.clone(), trial.attempts, wiring);
+                Ok(None)
+            }
+            Err(panic) => {
+                trials.failed(seq, panic.clone(), true, &wiring.options);
+                Err(Trouble::EntryPanicked(format!("entry {seq} {panic}")))
+            }
+        }
+    }
+
+    fn pass(&mut self, entry: &Entry<'_>) {
+        self.applied = entry.seq;
+        self.received_at = Some(entry.received_at());
+        self.unflushed += 1;
+        self.unsynced += 1;
+    }
+
+    fn bury(&mut self, entry: &Entry<'_>, problem: String, attempts: u32, wiring: &Wiring) {
+        tracing::warn!(consumer = P::NAME, seq = entry.seq.get(), attempts, problem, "an entry became a dead letter");
+        let at = wiring.clock.now();
+        self.dead_letters.put(DeadLetter { seq: entry.seq, problem, attempts, at });
+        self.pass(entry);
+    }
+
+    /// Moves the windows to the minute that holds `now`.
+    pub fn tick(&mut self, now: Timestamp) -> Result<(), Trouble> {
+        let ticked = contain(|| self.projection.tick(now)).unwrap_or_else(|panic| Err(StoreError(panic)));
+        ticked.map_err(|error| Trouble::Tainted(error.0))?;
+        self.minute = now.minute();
+        self.touched = true;
+        Ok(())
+    }
+
+    pub fn view(&mut self) -> Result<Arc<P::View>, Trouble> {
+        let applied = self.applied;
+        contain(|| self.projection.view(applied)).map_err(Trouble::Tainted)
+    }
+
+    /// Commits the changes since the last flush, and with them the checkpoint and the dead letters.
+    ///
+    /// With `synced` the commit is on disk afterwards; without, it is only good for a reload in this process.
+    pub fn flush(&mut self, synced: bool, identity: &Identity<P>, wiring: &Wiring) -> Result<(), Trouble> {
+        let is_done = if synced { self.unsynced == 0 } else { self.unflushed == 0 };
+        if is_done && !self.touched {
+            return Ok(());
+        }
+        if let Place::File(path) = &self.place
+            && store::is_short_of_space(path, &wiring.options)
+        {
+            return Err(Trouble::Refused("the disk is full".to_owned()));
+        }
+        let begun = contain(|| self.database.begin_write().map_err(|error| error.to_string()));
+        let mut transaction = begun.flatten().map_err(Trouble::Tainted)?;
+        let durability = if synced { Durability::Immediate } else { Durability::None };
+        transaction.set_durability(durability).map_err(|error| Trouble::Tainted(error.to_string()))?;
+        transaction.set_quick_repair(synced);
+        let checkpoint = identity.checkpoint(self.applied, self.received_at, wiring);
+        // The transaction stays out here, so that it is rolled back and not leaked when the projection panics.
+        let written = contain(|| {
+            self.projection.flush(&transaction)?;
+            self.dead_letters.write(&transaction)?;
+            checkpoint.write(&transaction)
+        });
+        written.unwrap_or_else(|panic| Err(StoreError(panic))).map_err(|error| Trouble::Tainted(error.0))?;
+        let committed = contain(|| transaction.commit().map_err(|error| error.to_string()));
+        committed.flatten().map_err(Trouble::Tainted)?;
+        self.dead_letters.written();
+        self.unflushed = 0;
+        self.touched = false;
+        if synced {
+            self.unsynced = 0;
+        }
+        Ok(())
+    }
+
+    /// Folds a dead letter's entry now. The inner error is the entry's: it stays a dead letter, with that problem.
+    pub fn retry(&mut self, seq: Seq, wiring: &Wiring) -> Result<Result<(), String>, Trouble> {
+        let mut applied = Err("the log does not hold it".to_owned());
+        let mut has_panicked = false;
+        wiring
+            .log
+            .get(seq, &mut |entry| {
+                applied = contain(|| self.projection.apply(&entry).map_err(|error| error.0)).unwrap_or_else(|panic| {
+                    has_panicked = true;
+                    Err(panic)
+                });
+            })
+            .map_err(|error| Trouble::Read(error.to_string()))?;
+        self.touched = true;
+        match applied {
+            Err(problem) if has_panicked => Err(Trouble::EntryPanicked(problem)),
+            Err(problem) => {
+                self.keep_dead(seq, &problem, wiring);
+                Ok(Err(problem))
+            }
+            Ok(()) => {
+                self.dead_letters.remove(seq);
+                Ok(Ok(()))
+            }
+        }
+    }
+
+    /// Writes down that another go at a dead letter failed.
+    pub fn keep_dead(&mut self, seq: Seq, problem: &str, wiring: &Wiring) {
+        let attempts = self.dead_letters.get(seq).map_or(0, |letter| letter.attempts) + 1;
+        self.dead_letters.put(DeadLetter { seq, problem: problem.to_owned(), attempts, at: wiring.clock.now() });
+        self.touched = true;
+    }
+}
