@@ -86,6 +86,10 @@ impl App for TestApp {
         ]);
         rows
     }
+    fn is_current(&self) -> bool {
+        true
+    }
+    async fn make_current(&self) {}
     async fn wait_applied(&self, seq: Seq) {
         let _ = self.applied.subscribe().wait_for(|applied| *applied >= seq.get()).await;
     }
