@@ -132,7 +132,10 @@ fn not_known(lines: &Lines) -> Problem {
 fn not_ahead(api: &Api, at: Timestamp) -> Result<Timestamp, Problem> {
     let now = api.clock.now();
     if at > now {
-        return Err(invalid(format!("The parameter `at` takes a time that has passed; it is {} now.", now.to_rfc3339())));
+        return Err(invalid(format!(
+            "The parameter `at` takes a time that has passed; it is {} now.",
+            now.to_rfc3339()
+        )));
     }
     Ok(at)
 }

@@ -65,12 +65,7 @@ fn stream(call: Call<Api>) -> LaterAnswer {
 }
 
 /// Sends entries until the client is gone. What is sent is always applied, so that `dnaInfluence` is complete.
-async fn follow(
-    api: Arc<Api>,
-    filter: EntryFilter,
-    mut after: Seq,
-    events: EventSender,
-) -> Result<(), ReadFailure> {
+async fn follow(api: Arc<Api>, filter: EntryFilter, mut after: Seq, events: EventSender) -> Result<(), ReadFailure> {
     let mut applied: watch::Receiver<u64> = api.coliseum.subscribe();
     loop {
         while after < api.coliseum.applied() {

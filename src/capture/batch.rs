@@ -235,7 +235,7 @@ fn answer(checked: Checked, outcomes: &[Outcome]) -> BatchAnswer {
         }
     }
     match first_bad {
-        Some(problem) if options.atomic => BatchAnswer { status: 422, json: results.as_problem(problem) },
+        Some(problem) if options.atomic => BatchAnswer { status: 422, json: results.into_problem(problem) },
         _ => {
             let counts = format!(
                 "{{\"accepted\":{accepted},\"duplicates\":{duplicates},\"rejected\":{refused},\"firstSeq\":{},\"lastSeq\":{},\"results\":",
@@ -294,7 +294,7 @@ impl Results {
         head
     }
     /// The problem of an atomic batch: its first bad event's, with every bad one beside it.
-    fn as_problem(self, first_bad: Problem) -> Vec<u8> {
+    fn into_problem(self, first_bad: Problem) -> Vec<u8> {
         let mut json = first_bad.with_status(422).to_json();
         json.pop();
         json.extend_from_slice(b",\"results\":");

@@ -60,7 +60,10 @@ pub fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Running> {
         ConfiguredDurability::Sync => Durability::Sync,
         ConfiguredDurability::Interval => {
             let every = Duration::from_millis(config.passport.sync_interval_ms);
-            tracing::warn!(every_ms = every.as_millis() as u64, "durability = \"interval\": answers do not wait for the disk");
+            tracing::warn!(
+                every_ms = every.as_millis() as u64,
+                "durability = \"interval\": answers do not wait for the disk"
+            );
             Durability::Interval(every)
         }
     };

@@ -122,6 +122,7 @@ pub(super) async fn run<A: super::App>(stream: TcpStream, progress: Arc<Progress
     let mut builder = http1::Builder::new();
     builder.header_read_timeout(None).max_buf_size(BUFFER_BYTES_MAX);
     let mut connection = builder.serve_connection(TokioIo::new(guard), service);
+    let mut closed_idle = false;
     {
         let mut asked = pin!(progress.close.notified());
         let mut closing = false;
@@ -143,12 +144,17 @@ pub(super) async fn run<A: super::App>(stream: TcpStream, progress: Arc<Progress
                     return Poll::Pending;
                 }
                 told = true;
+                closed_idle = progress.all_answered();
                 std::pin::Pin::new(&mut connection).graceful_shutdown();
             }
         })
         .await;
     }
     let (stream, refusal) = connection.into_parts().io.into_inner().into_parts();
+    // Nothing was under way, so nothing can be destroyed: the client's next step need not be waited for.
+    if closed_idle {
+        return;
+    }
     let linger = if *shared.closing.borrow() { LINGER_CLOSING } else { LINGER };
     close(stream, refusal, linger).await;
 }

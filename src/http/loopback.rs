@@ -45,8 +45,9 @@ fn split(authority: &str) -> (&str, &str) {
 
 fn same_host(left: &str, right: &str, default_port: &str) -> bool {
     let ((left_name, left_port), (right_name, right_port)) = (split(left), split(right));
-    let or_default = |port| if port == "" { default_port } else { port };
-    left_name.eq_ignore_ascii_case(right_name) && or_default(left_port) == or_default(right_port)
+    let left_port = if left_port.is_empty() { default_port } else { left_port };
+    let right_port = if right_port.is_empty() { default_port } else { right_port };
+    left_name.eq_ignore_ascii_case(right_name) && left_port == right_port
 }
 
 fn is_loopback(authority: &str) -> bool {

@@ -131,9 +131,10 @@ impl Appender {
         queue_groups_max: usize,
         mut handler: impl FnMut(bool, &[(Envelope<'_>, bool)]) -> Result<Vec<Outcome>, AppendError> + Send + 'static,
     ) -> Appender {
-        let (queue, requests) = crossbeam_channel::bounded::<Request>(queue_groups_max);
+        let (queue, requests) = crossbeam_channel::bounded::<Message>(queue_groups_max);
         std::thread::spawn(move || {
-            for Request { group, reply } in requests {
+            for message in requests {
+                let Message::Append(Request { group, reply }) = message else { return };
                 let envelope = |item: &GroupItem| {
                     let bytes = &group.bytes[item.start..item.start + item.len];
                     (record::decode(bytes).expect("a record that was just encoded"), item.ahead)

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::json::Json;
 use super::mutations::write_mutation;
-use super::{Reader, ReadFailure};
+use super::{ReadFailure, Reader};
 use crate::coliseum::View;
 use crate::event::{self, Facts};
 use crate::passport::{Entry, EntryFilter, EntrySource, Order};

@@ -49,7 +49,8 @@ impl Reader {
     ) -> Result<Option<Vec<u8>>, ReadFailure> {
         let high = before.map_or(view.applied(), |before| Seq::new(before.get().saturating_sub(1))).min(view.applied());
         let Some(artist) = view.artist(artist_id) else { return Ok(None) };
-        let stays = view.events_with(artist).flat_map(|(event, stays)| stays.into_iter().map(move |stay| (stay, event)));
+        let stays =
+            view.events_with(artist).flat_map(|(event, stays)| stays.into_iter().map(move |stay| (stay, event)));
         let mut joins: Vec<(Seq, Arc<str>)> =
             stays.map(|(stay, event)| (stay.joined, event.clone())).filter(|(seq, _)| *seq <= high).collect();
         joins.sort_unstable();

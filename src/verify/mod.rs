@@ -42,12 +42,9 @@ pub struct Finding {
 impl Finding {
     fn of(error: &ReadError) -> Finding {
         match error {
-            ReadError::Damaged { file, offset, seq, what } => Finding {
-                file: Some(file.clone()),
-                offset: Some(*offset),
-                seq: Some(seq.get()),
-                what: what.clone(),
-            },
+            ReadError::Damaged { file, offset, seq, what } => {
+                Finding { file: Some(file.clone()), offset: Some(*offset), seq: Some(seq.get()), what: what.clone() }
+            }
             ReadError::Io { file, what } => {
                 Finding { file: Some(file.clone()), offset: None, seq: None, what: what.clone() }
             }
@@ -131,7 +128,8 @@ impl Check {
                 return;
             }
             if segment.first_seq() != self.next {
-                let what = format!("seq {} should come next, this segment starts at {}", self.next, segment.first_seq());
+                let what =
+                    format!("seq {} should come next, this segment starts at {}", self.next, segment.first_seq());
                 let file = Some(segment.file_name());
                 self.findings.push(Finding { file, offset: None, seq: Some(self.next.get()), what });
                 self.next = segment.first_seq();

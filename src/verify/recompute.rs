@@ -40,13 +40,7 @@ pub struct Recomputation {
 
 impl Recomputation {
     pub fn new(rules: Arc<Rules>, minute: Minute) -> Recomputation {
-        Recomputation {
-            rules,
-            minute,
-            sums: HashMap::new(),
-            lineups: HashMap::new(),
-            attendances: HashMap::new(),
-        }
+        Recomputation { rules, minute, sums: HashMap::new(), lineups: HashMap::new(), attendances: HashMap::new() }
     }
 
     /// Takes the next entry of the log.

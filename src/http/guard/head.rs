@@ -360,4 +360,25 @@ mod tests {
             assert_eq!(by_byte, Some(scan(text)), "{text:?}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_in_any_pieces_are_judged_as_in_one(
+            lines in proptest::collection::vec(
+                "(GET|POST|\\PC{0,4}) /[a-z%]{0,4}( HTTP/1\\.[012])?|(host|content-length|transfer-encoding|x|expect): ?(a|5|chunked|\\PC{0,5})|",
+                0..6,
+            ),
+            ends in proptest::collection::vec("\r\n|\r\n|\r\n|\n|\r", 6),
+            cuts in proptest::collection::vec(0..200_usize, 0..6),
+        ) {
+            let text: Vec<u8> = lines.iter().zip(&ends).flat_map(|(line, end)| [line.as_bytes(), end.as_bytes()].concat()).collect();
+            let whole = HeadScan::default().scan(&text);
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(text.len())).chain([text.len()]).collect();
+            cuts.sort_unstable();
+            let mut pieces = HeadScan::default();
+            let first = cuts.iter().map(|&cut| pieces.scan(&text[..cut])).find(|outcome| !matches!(outcome, Ok(None)));
+            // Which fault is named may depend on what was seen first; whether there is one, and the framing, may not.
+            proptest::prop_assert_eq!(first.unwrap_or(Ok(None)).map_err(drop), whole.map_err(drop));
+        }
+    }
 }
