@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::artists::{ArtistNo, Ids};
 
 /// Rows in one chunk, except that the only chunk of a board may have fewer.
-const CHUNK_ROWS_MAX: usize = 512;
-const CHUNK_ROWS_MIN: usize = 128;
+const CHUNK_ROWS_MAX: usize = 256;
+const CHUNK_ROWS_MIN: usize = 64;
 const _: () = assert!(CHUNK_ROWS_MIN * 2 <= CHUNK_ROWS_MAX);
 
 /// An artist with a score that is not zero.

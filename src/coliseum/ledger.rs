@@ -97,6 +97,23 @@ impl Unflushed {
         Ledger { stored, slabs: self.in_flight.iter().chain(&self.sealed).cloned().collect() }
     }
 
+    /// The attendances of an event with `after < seq < before`, in order. Leaves open what is open: a line-up is no reason
+    /// to sort the rows.
+    pub fn attendances(
+        &mut self,
+        database: &redb::Database,
+        event: EventNo,
+        after: Seq,
+        before: Seq,
+    ) -> Result<Vec<Attendance>, StoreError> {
+        let stored = self.read(database)?;
+        let ledger = Ledger { stored: Ok(stored), slabs: self.in_flight.iter().chain(&self.sealed).cloned().collect() };
+        let mut found = ledger.attendances(event, after, before)?;
+        let open = self.attendances.iter().filter(|attendance| attendance.event == event);
+        found.extend(open.filter(|attendance| after < attendance.seq && attendance.seq < before).cloned());
+        Ok(found)
+    }
+
     fn read(&mut self, database: &redb::Database) -> Result<ReadTransaction, StoreError> {
         let transaction = database.begin_read().map_err(failed)?;
         if self.in_flight.is_some() {

@@ -6,8 +6,6 @@
 //! which a row changes what it counts for, and moving from one minute to another, either way and any distance, moves
 //! exactly the rows between the old and the new place of each edge.
 
-use std::collections::HashMap;
-
 use super::artists::ArtistNo;
 use crate::units::{Domain, MINUTES_PER_DAY, MicroPoints, Minute, Window};
 
@@ -111,10 +109,13 @@ pub struct Row {
     pub sums: Sums,
 }
 
-/// Rows that are still being added to.
+/// Rows that are still being added to. An artist's events mostly come in the order of time, so that the artist's latest
+/// row is the one to add to; where it is not, another row is begun, and sorting sums those of one minute.
 #[derive(Default)]
 pub struct OpenRows {
-    rows: HashMap<(i64, ArtistNo), Sums>,
+    rows: Vec<Row>,
+    /// By artist: where its latest row may be. Checked before use, so that it may be out of date.
+    latest: Vec<usize>,
 }
 
 impl OpenRows {
@@ -122,13 +123,23 @@ impl OpenRows {
         self.rows.is_empty()
     }
     pub fn add(&mut self, minute: Minute, artist: ArtistNo, deltas: &Sums) {
-        add(self.rows.entry((minute.get(), artist)).or_default(), deltas);
+        if self.latest.len() <= artist.index() {
+            self.latest.resize(artist.index() + 1, 0);
+        }
+        let latest = &mut self.latest[artist.index()];
+        match self.rows.get_mut(*latest) {
+            Some(row) if (row.minute, row.artist) == (minute.get(), artist) => add(&mut row.sums, deltas),
+            _ => {
+                *latest = self.rows.len();
+                self.rows.push(Row { minute: minute.get(), artist, sums: *deltas });
+            }
+        }
     }
-    /// Takes all rows, sorted by minute and artist.
+    /// Takes all rows, sorted by minute and artist, each pair once.
     pub fn take_sorted(&mut self) -> Vec<Row> {
-        let mut rows: Vec<Row> =
-            self.rows.drain().map(|((minute, artist), sums)| Row { minute, artist, sums }).collect();
+        let mut rows = std::mem::take(&mut self.rows);
         rows.sort_unstable_by_key(|row| (row.minute, row.artist));
+        sum_equals(&mut rows);
         rows
     }
 }
@@ -137,14 +148,19 @@ impl OpenRows {
 pub fn merge_rows(runs: &[&[Row]]) -> Vec<Row> {
     let mut all: Vec<Row> = runs.concat();
     all.sort_by_key(|row| (row.minute, row.artist));
-    all.dedup_by(|later, kept| {
+    sum_equals(&mut all);
+    all
+}
+
+/// Sums neighbours of one minute and artist.
+fn sum_equals(rows: &mut Vec<Row>) {
+    rows.dedup_by(|later, kept| {
         let same = (later.minute, later.artist) == (kept.minute, kept.artist);
         if same {
             add(&mut kept.sums, &later.sums);
         }
         same
     });
-    all
 }
 
 /// The rows of a sorted run between two minutes, both inclusive.
@@ -190,6 +206,20 @@ mod tests {
             let mut expected = Totals::default();
             expected.add(slots_of(minute, to), &deltas);
             prop_assert_eq!(totals, expected);
+        }
+    }
+
+    #[test]
+    fn open_rows_are_summed_whatever_their_order() {
+        let mut open = OpenRows::default();
+        let row = |minute, artist, a| Row { minute, artist: ArtistNo::new(artist), sums: [a, 0, 0, 0] };
+        for round in 0..2 {
+            for (minute, artist) in [(5, 0), (5, 0), (4, 0), (5, 0), (5, 1), (4, 0)] {
+                open.add(Minute::new(minute), ArtistNo::new(artist), &[1 + round, 0, 0, 0]);
+            }
+            let each = 1 + round;
+            assert_eq!(open.take_sorted(), [row(4, 0, 2 * each), row(5, 0, 3 * each), row(5, 1, each)]);
+            assert!(open.is_empty());
         }
     }
 

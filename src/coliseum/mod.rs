@@ -388,12 +388,11 @@ impl Coliseum {
     }
 
     fn late_credits(&mut self, event: EventNo, joined: &[lineup::Stay]) -> Result<Vec<LateCredit>, StoreError> {
-        let ledger = self.unflushed.ledger(&self.database);
         let first = joined.iter().map(|stay| stay.since).min().unwrap_or(Seq::ZERO);
         let before = joined[0].joined;
         let rule = attendance_rule(&self.rules);
         let mut late = Vec::new();
-        for attendance in ledger.attendances(event, first, before)? {
+        for attendance in self.unflushed.attendances(&self.database, event, first, before)? {
             let deltas = Score::new(rule, attendance.multiplier).deltas();
             for stay in joined {
                 if stay.since < attendance.seq && !attendance.artists.contains(&stay.artist) {
