@@ -36,7 +36,7 @@ pub struct Options {
     pub integrity_check_bytes_max: u64,
     /// What a test does to the file beneath redb.
     #[cfg(test)]
-    pub(super) faults: Option<std::sync::Arc<super::testing::Faults>>,
+    pub faults: Option<std::sync::Arc<super::testing::Faults>>,
 }
 
 impl Default for Options {
