@@ -71,7 +71,10 @@ fn board(client: &harness::http::Client, domain: char, head: u64) -> BTreeMap<St
 fn assert_plain(events: &[Json]) {
     for event in events {
         let kind = event.at("type").as_text();
-        assert!(matches!(kind, "coliseum.vote_cast" | "treasury.money_spent" | "artist.profile_updated"), "{kind} is not summed here");
+        assert!(
+            matches!(kind, "coliseum.vote_cast" | "treasury.money_spent" | "artist.profile_updated"),
+            "{kind} is not summed here"
+        );
         assert!(matches!(event.text_of("currency"), None | Some("usd")), "{} is not in dollars", event.render());
     }
 }

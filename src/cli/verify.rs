@@ -1,16 +1,19 @@
 //! `coliseum verify`: every checksum, every seq, and every projection against a recomputation.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 
 use anyhow::Context as _;
 use clap::Args;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::attach::{Attached, Purpose};
 use super::client::Request;
 use super::output::{self, Unit, grouped, printable};
 use super::{Outcome, Place, Status};
+use crate::disk::RealDisk;
+use crate::passport::{self, OpenError};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -49,10 +52,14 @@ struct Verdict {
 
 pub fn run(args: &VerifyArgs) -> Outcome {
     let config = args.place.load()?;
-    let mut attached = Attached::open(&config, Purpose::Read)?;
-    let verdict = verify(&mut attached);
-    attached.close()?;
-    let line = verdict?;
+    let line = match Attached::open(&config, Purpose::Read) {
+        Ok(mut attached) => {
+            let verdict = verify(&mut attached);
+            attached.close()?;
+            verdict?
+        }
+        Err(error) => survey(&config.data_dir.join("passport"), error)?,
+    };
     let verdict: Verdict = serde_json::from_value(line.clone()).context("the daemon's verdict")?;
     if args.json {
         output::print_json(&line)?;
@@ -60,6 +67,26 @@ pub fn run(args: &VerifyArgs) -> Outcome {
         output::print(&text(&verdict))?;
     }
     Ok(if verdict.ok && verdict.findings.is_empty() { Status::Good } else { Status::Failed })
+}
+
+/// What a log that does not open has wrong, in the shape of the daemon's verdict.
+fn survey(dir: &Path, why: anyhow::Error) -> anyhow::Result<Value> {
+    let Some(OpenError::Damaged { .. }) = why.downcast_ref() else { return Err(why) };
+    let mut errors = passport::survey(&RealDisk, dir)?;
+    if errors.is_empty() {
+        // Each segment is whole by itself: what is wrong is what the start said.
+        errors.extend(why.downcast::<OpenError>());
+    }
+    let findings: Vec<Value> = errors
+        .into_iter()
+        .map(|error| match error {
+            OpenError::Damaged { file, offset, seq, what, .. } => {
+                json!({"file": file, "offset": offset, "seq": seq.get(), "what": what})
+            }
+            OpenError::Io { path, error } => json!({"file": path, "what": error.to_string()}),
+        })
+        .collect();
+    Ok(json!({"ok": false, "entries": 0, "findings": findings}))
 }
 
 /// Follows the daemon's check to its verdict.

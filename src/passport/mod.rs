@@ -27,7 +27,7 @@ pub use group::{AppendError, Appender, Group, Outcome};
 pub use log::Log;
 pub use open::{Passport, PassportOptions};
 pub use record::{Entry, Envelope};
-pub use recovery::{OpenError, TornTail};
+pub use recovery::{OpenError, TornTail, survey};
 pub use status::{SYNC_BUCKETS_US, WriterCounts, WriterStatus};
 pub use watermark::Watermark;
 pub use writer::Durability;

@@ -18,7 +18,7 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use tokio::sync::watch;
 
-use super::group::{Appender, Message};
+use super::group::{AppendError, Appender, Message};
 use super::keeper::{Keeper, Task};
 use super::keys::StatsSource;
 use super::log::{Log, Segment};
@@ -56,7 +56,8 @@ pub struct Passport {
     created: bool,
     torn: Option<TornTail>,
     failed: watch::Receiver<Option<String>>,
-    writer: Option<JoinHandle<()>>,
+    /// Closed when the writer has synced its last batch.
+    writer_ended: Option<Receiver<()>>,
     keeper: Option<(Sender<Task>, JoinHandle<()>)>,
 }
 
@@ -125,7 +126,8 @@ impl Passport {
         };
         let (queue, waiting) = bounded(APPEND_QUEUE_GROUPS_MAX);
         let (failure, failed_to) = watch::channel(None);
-        let thread = start_writer(writer, waiting, failure).map_err(|error| OpenError::io(&options.dir, error))?;
+        let writer_ended =
+            start_writer(writer, waiting, failure).map_err(|error| OpenError::io(&options.dir, error))?;
         Ok(Passport {
             log,
             appender: Appender { queue },
@@ -135,7 +137,7 @@ impl Passport {
             created,
             torn: recovered.torn,
             failed: failed_to,
-            writer: Some(thread),
+            writer_ended: Some(writer_ended),
             keeper: Some((tasks, keeper)),
         })
     }
@@ -179,10 +181,10 @@ impl Passport {
     }
 
     fn stop(&mut self) {
-        if let Some(writer) = self.writer.take() {
-            // A writer that has failed has closed its queue.
+        if let Some(ended) = self.writer_ended.take() {
+            // Behind everything that was accepted. An error of the wait is what it waits for: the other end is gone.
             let _ = self.appender.queue.send(Message::Stop);
-            join(writer);
+            let _ = ended.recv();
         }
         if let Some((tasks, keeper)) = self.keeper.take() {
             let _ = tasks.send(Task::Stop);
@@ -204,20 +206,33 @@ fn join(thread: JoinHandle<()>) {
     }
 }
 
-/// Runs the writer on its thread; a failure or a panic of it is told to the daemon before the queue closes.
+/// Runs the writer on its thread; a failure or a panic of it is told to the daemon at once. Gives a channel that closes
+/// when it has ended. The thread itself goes on as long as somebody can still send, and refuses what comes: a request
+/// that slipped into the queue while the writer ended must not wait for ever.
 fn start_writer(
     writer: Writer,
     queue: Receiver<Message>,
     failure: watch::Sender<Option<String>>,
-) -> io::Result<JoinHandle<()>> {
+) -> io::Result<Receiver<()>> {
+    let (alive, ended) = bounded(0);
     std::thread::Builder::new().name("writer".into()).spawn(move || {
         let run = std::panic::AssertUnwindSafe(|| writer.run(&queue));
-        let ended = std::panic::catch_unwind(run).unwrap_or_else(|_| Err(io::Error::other("the writer panicked")));
-        if let Err(error) = ended {
+        let result = std::panic::catch_unwind(run).unwrap_or_else(|_| Err(io::Error::other("the writer panicked")));
+        let mut why = "the daemon stops".to_owned();
+        if let Err(error) = result {
             tracing::error!(%error, "the log has failed; nothing more is acknowledged and the daemon stops");
-            failure.send_replace(Some(error.to_string()));
+            why = error.to_string();
+            failure.send_replace(Some(why.clone()));
         }
-    })
+        drop::<Sender<()>>(alive);
+        for message in queue {
+            if let Message::Append(request) = message {
+                // A sender that went away needs no answer.
+                let _ = request.reply.send(Err(AppendError::Stopped(why.clone())));
+            }
+        }
+    })?;
+    Ok(ended)
 }
 
 /// The first segment of a new log.

@@ -48,6 +48,10 @@ impl OpenError {
         let what = "the directory has the id of a log and none of its segments";
         OpenError::damaged(dir.display().to_string(), 0, Seq::new(1), what)
     }
+    fn no_active(last: &SealedSegment) -> OpenError {
+        let what = "the active segment is missing: a segment is sealed only after the one behind it exists";
+        OpenError::damaged(raw_name(last.last_seq().next()), 0, last.last_seq().next(), what)
+    }
     pub(super) fn other_log(dir: &Path) -> OpenError {
         let what = "`log.id` and the segments belong to different logs";
         OpenError::damaged(dir.display().to_string(), 0, Seq::new(1), what)
@@ -85,6 +89,78 @@ pub(super) struct Recovered {
     pub torn: Option<TornTail>,
 }
 
+/// Looks at every segment by itself and at how they follow each other, and changes nothing: what a log that does not open
+/// has wrong, all of it. A torn tail alone is no damage.
+pub fn survey(disk: &dyn Disk, dir: &Path) -> Result<Vec<OpenError>, OpenError> {
+    let all = files(disk, dir)?;
+    let mut found = Vec::new();
+    let mut before: Option<Segment> = None;
+    for (at, files) in all.iter().enumerate() {
+        let opened =
+            open_segment(disk, dir, *files, false).and_then(|segment| read_whole(segment, at + 1 == all.len()));
+        match opened {
+            Ok(segment) => {
+                // Behind one that cannot be read, nothing can be said of the next one's place.
+                if before.is_some() || at == 0 {
+                    found.extend(check_follows(before.as_ref(), &segment).err());
+                }
+                before = Some(segment);
+            }
+            Err(error) => {
+                found.push(error);
+                before = None;
+            }
+        }
+    }
+    if let Some(Segment::Sealed(sealed)) = before {
+        found.push(OpenError::no_active(&sealed));
+    }
+    Ok(found)
+}
+
+/// Every record of a segment, checked; the segment with its places.
+fn read_whole(segment: Segment, last: bool) -> Result<Segment, OpenError> {
+    match segment {
+        Segment::Raw(raw) => {
+            let (raw, stopped) = scan(raw)?;
+            if let Some(error) = stopped {
+                torn_tail(&raw, &error, last)?;
+            }
+            Ok(Segment::Raw(raw))
+        }
+        Segment::Sealed(sealed) => {
+            let mut seq = sealed.first_seq();
+            while let Some(block) = sealed.block_with(seq)? {
+                seq = block.last_seq().next();
+            }
+            Ok(Segment::Sealed(sealed))
+        }
+    }
+}
+
+/// The forms in which one segment is there.
+#[derive(Clone, Copy)]
+struct Files {
+    first: Seq,
+    raw: bool,
+    sealed: bool,
+}
+
+/// The segments of a directory by the names of their files, in the order of the log.
+fn files(disk: &dyn Disk, dir: &Path) -> Result<Vec<Files>, OpenError> {
+    let mut all: Vec<Files> = Vec::new();
+    for entry in disk.list(dir).map_err(|error| OpenError::io(dir, error))? {
+        let (raw, sealed) = (seq_in_name(&entry.name, "seg"), seq_in_name(&entry.name, "segz"));
+        let Some(first) = raw.or(sealed) else { continue };
+        match all.iter_mut().find(|files| files.first == first) {
+            Some(files) => (files.raw, files.sealed) = (true, true),
+            None => all.push(Files { first, raw: raw.is_some(), sealed: sealed.is_some() }),
+        }
+    }
+    all.sort_unstable_by_key(|files| files.first);
+    Ok(all)
+}
+
 /// What one segment says about its neighbours.
 struct Link {
     first_seq: Seq,
@@ -100,30 +176,22 @@ struct Link {
 pub(super) fn recover(disk: &dyn Disk, clock: &dyn Clock, dir: &Path) -> Result<Recovered, OpenError> {
     let failed = |error| OpenError::io(dir, error);
     disk.sync_dir(dir).map_err(failed)?;
-    let mut firsts: Vec<(Seq, bool, bool)> = Vec::new();
-    for entry in disk.list(dir).map_err(failed)? {
-        if entry.name.ends_with(".tmp") {
-            disk.remove(&dir.join(&entry.name)).map_err(failed)?;
-            continue;
-        }
-        let (raw, sealed) = (seq_in_name(&entry.name, "seg"), seq_in_name(&entry.name, "segz"));
-        if let Some(first) = raw.or(sealed) {
-            match firsts.iter_mut().find(|(seq, ..)| *seq == first) {
-                Some(both) => (both.1, both.2) = (true, true),
-                None => firsts.push((first, raw.is_some(), sealed.is_some())),
-            }
-        }
+    for entry in disk.list(dir).map_err(failed)?.iter().filter(|entry| entry.name.ends_with(".tmp")) {
+        disk.remove(&dir.join(&entry.name)).map_err(failed)?;
     }
-    firsts.sort_unstable();
+    let all = files(disk, dir)?;
     let mut segments: Vec<Arc<Segment>> = Vec::new();
     let mut torn = None;
-    for (at, (first, raw, sealed)) in firsts.iter().enumerate() {
-        let last = at + 1 == firsts.len();
-        let segment = open_segment(disk, dir, *first, *raw, *sealed)?;
-        let segment = match segment {
+    for (at, files) in all.iter().enumerate() {
+        let segment = match open_segment(disk, dir, *files, true)? {
             Segment::Raw(raw) => {
-                let (raw, cut) = scan(disk, clock, raw, last)?;
-                torn = cut;
+                let (raw, stopped) = scan(raw)?;
+                if let Some(error) = stopped {
+                    torn = torn_tail(&raw, &error, at + 1 == all.len())?;
+                    if let Some(tail) = &mut torn {
+                        cut(disk, clock, &raw, tail, &error)?;
+                    }
+                }
                 Segment::Raw(raw)
             }
             sealed => sealed,
@@ -132,18 +200,14 @@ pub(super) fn recover(disk: &dyn Disk, clock: &dyn Clock, dir: &Path) -> Result<
         segments.push(Arc::new(segment));
     }
     if let Some(Segment::Sealed(sealed)) = segments.last().map(AsRef::as_ref) {
-        return Err(OpenError::damaged(
-            raw_name(sealed.last_seq().next()),
-            0,
-            sealed.last_seq().next(),
-            "the active segment is missing: a segment is sealed only after the one behind it exists",
-        ));
+        return Err(OpenError::no_active(sealed));
     }
     Ok(Recovered { segments, torn })
 }
 
-/// Opens one segment by whichever of its two forms counts, and removes the other.
-fn open_segment(disk: &dyn Disk, dir: &Path, first: Seq, raw: bool, sealed: bool) -> Result<Segment, OpenError> {
+/// Opens one segment by whichever of its two forms counts, and, if it may mend, removes the other.
+fn open_segment(disk: &dyn Disk, dir: &Path, files: Files, mend: bool) -> Result<Segment, OpenError> {
+    let Files { first, raw, sealed } = files;
     let raw_path = dir.join(raw_name(first));
     if sealed {
         let path = dir.join(super::sealed::sealed_name(first));
@@ -153,22 +217,26 @@ fn open_segment(disk: &dyn Disk, dir: &Path, first: Seq, raw: bool, sealed: bool
                     let what = format!("the file holds seq {} on: it is another segment", segment.first_seq());
                     return Err(OpenError::damaged(file_name(&path), 0, first, what));
                 }
-                if raw {
+                if raw && mend {
                     disk.remove(&raw_path).map_err(|error| OpenError::io(&raw_path, error))?;
                 }
                 return Ok(Segment::Sealed(segment));
             }
             Err(error) if raw => {
                 tracing::warn!(%error, "the sealed form is not whole; the raw segment beside it counts");
-                disk.remove(&path).map_err(|error| OpenError::io(&path, error))?;
+                if mend {
+                    disk.remove(&path).map_err(|error| OpenError::io(&path, error))?;
+                }
             }
             Err(error) => return Err(error.into()),
         }
     }
     let failed = |error| OpenError::io(&raw_path, error);
-    let file = disk.open(&raw_path, OpenMode::Update).map_err(failed)?;
-    // What a killed process wrote may lie in the page cache only; nothing is taken for durable before it is.
-    file.sync().map_err(failed)?;
+    let file = disk.open(&raw_path, if mend { OpenMode::Update } else { OpenMode::Read }).map_err(failed)?;
+    if mend {
+        // What a killed process wrote may lie in the page cache only; nothing is taken for durable before it is.
+        file.sync().map_err(failed)?;
+    }
     let file_bytes = file.len_bytes().map_err(failed)?;
     let damaged = |what: String| OpenError::damaged(file_name(&raw_path), 0, first, what);
     let mut block = vec![0; FIRST_BATCH_OFFSET.min(file_bytes) as usize];
@@ -245,13 +313,8 @@ fn check_follows(before: Option<&Segment>, next: &Segment) -> Result<(), OpenErr
     Ok(())
 }
 
-/// Reads all batches of a raw segment, and finds its end.
-fn scan(
-    disk: &dyn Disk,
-    clock: &dyn Clock,
-    raw: RawSegment,
-    last: bool,
-) -> Result<(RawSegment, Option<TornTail>), OpenError> {
+/// Reads all batches of a raw segment; with why the bytes behind the last whole one are none, if any are there.
+fn scan(raw: RawSegment) -> Result<(RawSegment, Option<BatchError>), OpenError> {
     let file_bytes = raw.header.file_bytes;
     let failed = |error| OpenError::io(&raw.path, error);
     let mut window = ReadAhead { file: raw.file.as_ref(), file_bytes, start: 0, bytes: Vec::new() };
@@ -275,12 +338,8 @@ fn scan(
             Err(error) => break Some(error),
         }
     };
-    let torn = match stopped {
-        None => None,
-        Some(error) => torn_tail(disk, clock, &raw, &places, &error, last)?,
-    };
     *raw.places.write() = places;
-    Ok((raw, torn))
+    Ok((raw, stopped))
 }
 
 /// The batch at `offset`, checked by itself and for its place; the inner error says why there is none.
@@ -304,17 +363,13 @@ fn next_batch(
     Ok(header.check_body(whole).map(|()| header))
 }
 
-/// What lies behind the last whole batch: zeros, a torn write to cut off, or damage.
-fn torn_tail(
-    disk: &dyn Disk,
-    clock: &dyn Clock,
-    raw: &RawSegment,
-    places: &Places,
-    error: &BatchError,
-    last: bool,
-) -> Result<Option<TornTail>, OpenError> {
+/// What lies behind the last whole batch: zeros (`None`), a torn write to cut off, or damage.
+fn torn_tail(raw: &RawSegment, error: &BatchError, last: bool) -> Result<Option<TornTail>, OpenError> {
     let failed = |error| OpenError::io(&raw.path, error);
-    let (offset, seq) = (places.end_offset, places.last_seq.next());
+    let (offset, seq) = {
+        let places = raw.places.read();
+        (places.end_offset, places.last_seq.next())
+    };
     let mut tail = vec![0; (raw.header.file_bytes - offset) as usize];
     raw.file.read_exact_at(&mut tail, offset).map_err(failed)?;
     let Some(length) = tail.iter().rposition(|byte| *byte != 0).map(|at| at + 1) else { return Ok(None) };
@@ -326,24 +381,39 @@ fn torn_tail(
         let what = format!("{error}; the segments behind it show that it was whole once");
         return Err(OpenError::damaged(file_name(&raw.path), offset, seq, what));
     }
-    // 1. Keep what is cut. A crash after this leaves the tail in both places, and the next start cuts it again.
+    let segment = file_name(&raw.path);
+    Ok(Some(TornTail { segment, offset, bytes: length as u64, kept_in: PathBuf::new() }))
+}
+
+/// Cuts a torn tail off.
+///
+/// 1. What is cut is kept in `torn/`. A crash after this leaves the tail in both places, and the next start cuts it again.
+/// 2. The tail is zeroed, so that what is written next is followed by zeros again.
+fn cut(
+    disk: &dyn Disk,
+    clock: &dyn Clock,
+    raw: &RawSegment,
+    tail: &mut TornTail,
+    error: &BatchError,
+) -> Result<(), OpenError> {
+    let failed = |error| OpenError::io(&raw.path, error);
+    let mut bytes = vec![0; tail.bytes as usize];
+    raw.file.read_exact_at(&mut bytes, tail.offset).map_err(failed)?;
     let torn = raw.path.with_file_name("torn");
     disk.create_dir_all(&torn).map_err(failed)?;
-    let name = format!("{}-{offset}-{}.bytes", file_name(&raw.path), clock.now().micros());
-    let kept_in = torn.join(name);
-    let aside = disk.open(&kept_in, OpenMode::CreateNew).map_err(failed)?;
-    aside.write_all_at(&tail[..length], 0).map_err(failed)?;
+    tail.kept_in = torn.join(format!("{}-{}-{}.bytes", tail.segment, tail.offset, clock.now().micros()));
+    let aside = disk.open(&tail.kept_in, OpenMode::CreateNew).map_err(failed)?;
+    aside.write_all_at(&bytes, 0).map_err(failed)?;
     aside.sync().map_err(failed)?;
     disk.sync_dir(&torn).map_err(failed)?;
-    // 2. Zero the tail, so that what is written next is followed by zeros again.
-    tail[..length].fill(0);
-    raw.file.write_all_at(&tail[..length], offset).map_err(failed)?;
+    bytes.fill(0);
+    raw.file.write_all_at(&bytes, tail.offset).map_err(failed)?;
     raw.file.sync().map_err(failed)?;
     tracing::warn!(
-        segment = file_name(&raw.path), offset, bytes = length, kept_in = %kept_in.display(), %error,
+        segment = tail.segment, offset = tail.offset, bytes = tail.bytes, kept_in = %tail.kept_in.display(), %error,
         "cut a torn tail: a crash interrupted a write that was never acknowledged"
     );
-    Ok(Some(TornTail { segment: file_name(&raw.path), offset, bytes: length as u64, kept_in }))
+    Ok(())
 }
 
 /// The offset of a whole batch of this segment anywhere in `tail`, which starts at `offset` of the file.

@@ -315,6 +315,29 @@ fn derived_files_can_all_be_deleted() {
 }
 
 #[test]
+fn a_survey_names_every_damaged_segment_and_changes_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    fill_segments(dir.path(), 1_500);
+    let sealed = segment_files(dir.path(), "segz");
+    let passport = dir.path().join("passport");
+    assert!(survey(&RealDisk, &passport).expect("readable").is_empty());
+    for path in &sealed[..2] {
+        let mut bytes = fs::read(path).expect("readable");
+        bytes[100] ^= 1;
+        fs::write(path, &bytes).expect("writable");
+    }
+    let before: Vec<_> =
+        segment_files(dir.path(), "segz").iter().map(|path| fs::read(path).expect("readable")).collect();
+    let found = survey(&RealDisk, &passport).expect("readable");
+    assert_eq!(found.len(), 2, "{found:?}");
+    let after: Vec<_> =
+        segment_files(dir.path(), "segz").iter().map(|path| fs::read(path).expect("readable")).collect();
+    assert!(before == after);
+    fs::remove_file(&sealed[2]).expect("removable");
+    assert_eq!(survey(&RealDisk, &passport).expect("readable").len(), 2, "behind damage a gap cannot be told");
+}
+
+#[test]
 fn a_log_that_lost_all_of_its_segments_is_not_taken_for_a_new_one() {
     let dir = tempfile::tempdir().expect("a directory");
     let passport = open(dir.path()).expect("opens");
