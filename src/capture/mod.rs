@@ -50,7 +50,8 @@ fn not_appended(error: AppendError) -> Problem {
     match error {
         AppendError::QueueFull(_) => Problem::new(Slug::QueueFull, detail),
         AppendError::ReadOnly(_) => Problem::new(Slug::LogReadOnly, detail),
-        AppendError::Unreadable(_) => Problem::new(Slug::Internal, detail),
+        // Mended in the background where it can be; nothing of the group was stored.
+        AppendError::Unreadable(_) => Problem::new(Slug::Internal, detail).with_status(503),
         AppendError::Stopped(_) => Problem::new(Slug::LogReadOnly, detail).with_status(503),
     }
 }

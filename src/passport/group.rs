@@ -41,6 +41,9 @@ impl Group {
         self.keys.push_str(envelope.message_id);
         self.items.push(GroupItem { start, len: self.bytes.len() - start, key_start, key_len, ahead });
     }
+    pub(super) fn key(&self, item: &GroupItem) -> &str {
+        &self.keys[item.key_start..item.key_start + item.key_len]
+    }
     pub fn len(&self) -> usize {
         self.items.len()
     }

@@ -13,11 +13,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 
-use super::keys::{KeyError, KeyIndex, Sealed, Upkeep};
+use super::keys::{KeyError, KeyIndex, Sealed, SeqRange, Upkeep};
 use super::log::{Log, Segment};
 use super::recovery::OpenError;
 use super::{EntrySource, ReadError, sealed};
 use crate::limits::{KEEPER_PAUSE_MS_MAX, KEEPER_PAUSE_MS_MIN, LIVE_INDEX_EVERY_MS};
+use crate::units::Seq;
 
 /// What the writer hands over.
 pub(super) enum Task {
@@ -25,6 +26,8 @@ pub(super) enum Task {
     Seal(Arc<Segment>),
     /// A full table of keys.
     Keys(Arc<Sealed>),
+    /// A run of keys that a look-up found damaged.
+    MendKeys(SeqRange),
     Stop,
 }
 
@@ -74,6 +77,12 @@ impl Keeper {
                 Some(Task::Stop) => return,
                 Some(Task::Seal(segment)) => self.seals.push_back(segment),
                 Some(Task::Keys(table)) => self.tables.push_back(table),
+                Some(Task::MendKeys(run)) => {
+                    tracing::warn!(seq = %run, "a run of idempotency keys is damaged and is made again from the log");
+                    if let Err(error) = self.upkeep.discard(run) {
+                        tracing::warn!(%error, "the damaged run's file is left for the next start to remove");
+                    }
+                }
                 None => {}
             }
             if self.not_before.is_some_and(|(at, _)| Instant::now() < at) {
@@ -99,6 +108,10 @@ impl Keeper {
 
     /// Does one piece of work; `false` where there was none.
     fn step(&mut self) -> Result<bool, KeeperError> {
+        if let Some(gap) = self.upkeep.gaps().first() {
+            rebuild_keys(&self.log, &mut self.upkeep, *gap)?;
+            return Ok(true);
+        }
         if let Some(table) = self.tables.front() {
             self.upkeep.write(table)?;
             self.tables.pop_front();
@@ -135,6 +148,23 @@ fn seal(log: &Log, segment: &Segment) -> Result<(), KeeperError> {
     Ok(())
 }
 
+/// Fills a range that no run covers from the log.
+fn rebuild_keys(log: &Log, upkeep: &mut Upkeep, gap: SeqRange) -> Result<(), KeeperError> {
+    tracing::info!(seq = %gap, "the idempotency index is rebuilt from the log");
+    let fingerprinter = upkeep.fingerprinter();
+    let mut rebuild = upkeep.rebuild(gap);
+    let mut added = Ok(());
+    log.scan(Seq::new(gap.first().get() - 1), &mut |entry| {
+        if entry.seq > gap.last() {
+            return ControlFlow::Break(());
+        }
+        added = rebuild.add(fingerprinter.fingerprint(entry.envelope.message_id), entry.seq);
+        if added.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    added?;
+    Ok(rebuild.finish()?)
+}
+
 /// Opens the idempotency index and brings it up to the log's end, reading from the log what it lacks.
 pub(super) fn open_keys(log: &Log, log_id: [u8; 16]) -> Result<(KeyIndex, Upkeep), OpenError> {
     let dir = log.dir.join("keys");
@@ -145,18 +175,11 @@ pub(super) fn open_keys(log: &Log, log_id: [u8; 16]) -> Result<(KeyIndex, Upkeep
         tracing::warn!(file = dropped.name, why = dropped.why, "a file of the idempotency index was dropped");
     }
     for gap in opened.report.gaps {
-        tracing::info!(%gap, "the idempotency index is rebuilt from the log");
-        let fingerprinter = upkeep.fingerprinter();
-        let mut rebuild = upkeep.rebuild(gap);
-        let mut added = Ok(());
-        log.scan(crate::units::Seq::new(gap.first().get() - 1), &mut |entry| {
-            if entry.seq > gap.last() {
-                return ControlFlow::Break(());
-            }
-            added = rebuild.add(fingerprinter.fingerprint(entry.envelope.message_id), entry.seq);
-            if added.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        rebuild_keys(log, &mut upkeep, gap).map_err(|error| match error {
+            KeeperError::Read(error) => OpenError::from(error),
+            KeeperError::Keys(error) => failed(error),
+            KeeperError::Io(error) => OpenError::io(&dir, error),
         })?;
-        added.and_then(|()| rebuild.finish()).map_err(failed)?;
     }
     let mut written = Ok(());
     log.scan(opened.report.tail_after, &mut |entry| {

@@ -338,6 +338,49 @@ fn a_survey_names_every_damaged_segment_and_changes_nothing() {
 }
 
 #[test]
+fn a_damaged_run_of_keys_refuses_writes_until_it_is_made_again_from_the_log() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let passport = open(dir.path()).expect("opens");
+    let all = keys::RECENT_KEYS as u32 + 100;
+    for from in (0..all).step_by(5_000) {
+        append(&passport, &(from..(from + 5_000).min(all)).map(|key| (key, key)).collect::<Vec<_>>());
+    }
+    let runs = || {
+        let names = fs::read_dir(dir.path().join("passport/keys")).expect("a directory");
+        let paths = names.map(|entry| entry.expect("an entry").path());
+        paths.filter(|path| path.extension().is_some_and(|found| found == "keys")).collect::<Vec<_>>()
+    };
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while runs().is_empty() {
+        assert!(std::time::Instant::now() < deadline, "a full table becomes a run");
+        std::thread::yield_now();
+    }
+    let run = runs().remove(0);
+    let mut bytes = fs::read(&run).expect("readable");
+    let middle = bytes.len() / 2;
+    bytes[middle..].fill(0xff);
+    // In place, so that the open file sees it.
+    let file = fs::File::options().write(true).open(&run).expect("writable");
+    std::os::unix::fs::FileExt::write_all_at(&file, &bytes, 0).expect("writable");
+    let again: Vec<_> = (0..2_000).map(|key| (key * 100, key * 100)).collect();
+    let expected: Vec<_> = again.iter().map(|(key, _)| Outcome::Duplicate(Seq::new(u64::from(*key) + 1))).collect();
+    let mut refused = 0;
+    loop {
+        match passport.appender().append_blocking(group(false, &again)) {
+            Ok(outcomes) => {
+                assert_eq!(outcomes, expected, "nothing that was stored is ever stored twice");
+                break;
+            }
+            Err(AppendError::Unreadable(_)) => refused += 1,
+            Err(other) => panic!("{other}"),
+        }
+        assert!(std::time::Instant::now() < deadline, "the run is made again");
+        std::thread::yield_now();
+    }
+    assert!(refused > 0, "the damage was met");
+}
+
+#[test]
 fn a_log_that_lost_all_of_its_segments_is_not_taken_for_a_new_one() {
     let dir = tempfile::tempdir().expect("a directory");
     let passport = open(dir.path()).expect("opens");

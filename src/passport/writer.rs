@@ -23,7 +23,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use super::batch::{self, HEADER_BYTES, RECORD_LENGTH_BYTES};
 use super::group::{AppendError, Group, Message, Outcome, Reply, Request};
 use super::keeper::Task;
-use super::keys::{Fingerprint, KeyIndex, RECENT_KEYS};
+use super::keys::{Fingerprint, Hit, KeyError, KeyIndex, RECENT_KEYS};
 use super::log::{Log, Segment};
 use super::record;
 use super::segment::{BatchPlace, FIRST_BATCH_OFFSET, Places, RawSegment, SegmentHeader, raw_name};
@@ -78,7 +78,9 @@ pub(super) struct Round {
     /// Keys of this round whose fingerprint another key of this round has taken: all but never any.
     shared: Vec<(Fingerprint, Seq)>,
     answers: Vec<(Reply, Result<Vec<Outcome>, AppendError>)>,
-    candidates: Vec<Seq>,
+    /// The keys of the group that is being taken, and what the index knows of them.
+    looked_up: Vec<Fingerprint>,
+    hits: Vec<Hit>,
 }
 
 impl Round {
@@ -289,10 +291,11 @@ impl Writer {
         let Request { group, reply } = request;
         let (bytes_mark, count_mark) = (self.round.bytes.len(), self.round.spans.len());
         let mut outcomes = Vec::with_capacity(group.items.len());
-        let mut failed = None;
-        for item in &group.items {
+        let mut failed = self.look_up(&group).err();
+        let items = if failed.is_none() { group.items.as_slice() } else { &[] };
+        for (place, item) in items.iter().enumerate() {
             let record = &group.bytes[item.start..item.start + item.len];
-            match self.find(&group.keys[item.key_start..item.key_start + item.key_len], record) {
+            match self.find(place, group.key(item), record) {
                 Ok(Found::Same(seq)) => outcomes.push(Outcome::Duplicate(seq)),
                 Ok(Found::Other(seq)) => outcomes.push(Outcome::Conflict(seq)),
                 Ok(Found::New(_)) if item.ahead => outcomes.push(Outcome::Ahead),
@@ -319,28 +322,34 @@ impl Writer {
         self.round.answers.push((reply, failed.map_or(Ok(outcomes), Err)));
     }
 
-    /// Whether the key is known, and with which content. Candidates share a fingerprint; only the stored key decides.
-    fn find(&mut self, key: &str, record: &[u8]) -> Result<Found, AppendError> {
-        let fingerprint = self.keys.fingerprint(key);
-        let mut candidates = std::mem::take(&mut self.round.candidates);
-        let looked = self.keys.candidates(fingerprint, &mut candidates);
-        candidates.extend(self.round.with_fingerprint(fingerprint));
-        let mut found = Ok(Found::New(fingerprint));
-        if let Err(error) = looked {
-            found = Err(AppendError::Unreadable(format!("the key index: {error}")));
-        } else {
-            for seq in &candidates {
-                match self.compare(*seq, key, record) {
-                    Ok(None) => continue,
-                    Ok(Some(true)) => found = Ok(Found::Same(*seq)),
-                    Ok(Some(false)) => found = Ok(Found::Other(*seq)),
-                    Err(error) => found = Err(error),
-                }
-                break;
+    /// Looks all keys of a group up at once, so that the index's cache misses overlap.
+    fn look_up(&mut self, group: &Group) -> Result<(), AppendError> {
+        let Round { looked_up, hits, .. } = &mut self.round;
+        looked_up.clear();
+        looked_up.extend(group.items.iter().map(|item| self.keys.fingerprint(group.key(item))));
+        self.keys.candidates_batch(looked_up, hits).map_err(|error| {
+            if let KeyError::Damaged { run, .. } = &error {
+                // Until it is mended, look-ups fail and nothing is stored. A keeper that is gone mends it at the next start.
+                let _ = self.keeper.send(Task::MendKeys(*run));
+            }
+            AppendError::Unreadable(format!("the index of idempotency keys: {error}"))
+        })
+    }
+
+    /// Whether the key at a place of the group is known, and with which content. Candidates share a fingerprint; only the
+    /// stored key decides.
+    fn find(&self, place: usize, key: &str, record: &[u8]) -> Result<Found, AppendError> {
+        let fingerprint = self.round.looked_up[place];
+        let from = self.round.hits.partition_point(|hit| hit.index < place);
+        let hits = self.round.hits[from..].iter().take_while(|hit| hit.index == place).map(|hit| hit.seq);
+        for seq in hits.chain(self.round.with_fingerprint(fingerprint)) {
+            match self.compare(seq, key, record)? {
+                None => continue,
+                Some(true) => return Ok(Found::Same(seq)),
+                Some(false) => return Ok(Found::Other(seq)),
             }
         }
-        self.round.candidates = candidates;
-        found
+        Ok(Found::New(fingerprint))
     }
 
     /// Whether the stored entry has this key (`None` if not), and the same content.
