@@ -209,7 +209,7 @@ impl SealedSegment {
         let trailer = &self.trailer;
         let mut bytes = vec![0; trailer.table_bytes as usize];
         self.read_at(&mut bytes, trailer.table_offset)?;
-        if crc32fast::hash(&bytes) != trailer.table_checksum || bytes.len() % TABLE_ROW_BYTES != 0 {
+        if crc32fast::hash(&bytes) != trailer.table_checksum || !bytes.len().is_multiple_of(TABLE_ROW_BYTES) {
             return Err(self.damaged(
                 trailer.table_offset,
                 trailer.first_seq,

@@ -117,13 +117,11 @@ impl Recomputation {
         for window in Window::ALL {
             let starts = |end: i64| window.minutes().is_none_or(|minutes| minute.get() > end - minutes);
             let before = now - MINUTES_PER_DAY;
-            for domain in 0..4 {
-                if starts(now) {
-                    sums.now[window.index()][domain] += points[domain];
-                }
-                if starts(before) && minute.get() <= before {
-                    sums.before[window.index()][domain] += points[domain];
-                }
+            if starts(now) {
+                add(&mut sums.now[window.index()], points);
+            }
+            if starts(before) && minute.get() <= before {
+                add(&mut sums.before[window.index()], points);
             }
         }
     }
@@ -180,5 +178,11 @@ impl Recomputation {
                 ));
             }
         }
+    }
+}
+
+fn add(sums: &mut Points, points: Points) {
+    for (sum, point) in sums.iter_mut().zip(points) {
+        *sum += point;
     }
 }
