@@ -1,7 +1,7 @@
 //! What a user can set, read once at the start and immutable after it.
 //!
 //! A value comes from the flag, else the environment, else the file, else the default. The file is TOML; every key it
-//! may hold stands in [`KEYS`] with its bounds, and in `config.toml` with its default (a test holds the two equal).
+//! may hold stands in [`keys`] with its bounds, and in `config.toml` with its default (a test holds the two equal).
 //! A key that is not known, or a value that a key does not take, stops the start: [`ConfigError`] names the file, the
 //! key, what it takes and the nearest known key, for all problems of the file at once.
 
