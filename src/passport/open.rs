@@ -15,10 +15,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam_channel::{Sender, unbounded};
 use tokio::sync::watch;
 
-use super::group::{Appender, Message};
+use super::group::{self, Appender, Message, Queue};
 use super::keeper::{Keeper, Task};
 use super::keys::StatsSource;
 use super::log::{Log, Segment};
@@ -122,13 +122,14 @@ impl Passport {
             active,
             round: Round::default(),
             looked_at: None,
+            wanted_bytes: 0,
         };
-        let (queue, waiting) = bounded(APPEND_QUEUE_GROUPS_MAX);
+        let (appender, waiting) = group::queue(APPEND_QUEUE_GROUPS_MAX);
         let (failure, failed_to) = watch::channel(None);
         let thread = start_writer(writer, waiting, failure).map_err(|error| OpenError::io(&options.dir, error))?;
         Ok(Passport {
             log,
-            appender: Appender { queue },
+            appender,
             status,
             key_stats,
             log_id,
@@ -205,11 +206,7 @@ fn join(thread: JoinHandle<()>) {
 }
 
 /// Runs the writer on its thread; a failure or a panic of it is told to the daemon before the queue closes.
-fn start_writer(
-    writer: Writer,
-    queue: Receiver<Message>,
-    failure: watch::Sender<Option<String>>,
-) -> io::Result<JoinHandle<()>> {
+fn start_writer(writer: Writer, queue: Queue, failure: watch::Sender<Option<String>>) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("writer".into()).spawn(move || {
         let run = std::panic::AssertUnwindSafe(|| writer.run(&queue));
         let ended = std::panic::catch_unwind(run).unwrap_or_else(|_| Err(io::Error::other("the writer panicked")));
