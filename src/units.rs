@@ -26,9 +26,9 @@ impl Seq {
     pub const fn get(self) -> u64 {
         self.0
     }
-    /// The number after this one.
+    /// The number after this one. No log gets to the last, but a client may name it.
     pub const fn next(self) -> Seq {
-        Seq(self.0 + 1)
+        Seq(self.0.saturating_add(1))
     }
     /// The number `count` places further on.
     pub const fn plus(self, count: u64) -> Seq {

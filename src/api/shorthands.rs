@@ -84,16 +84,22 @@ fn event(shorthand: Shorthand, id: &str, body: &[u8], now: &str) -> Result<Strin
         }
         _ => not_json(&error),
     })?;
-    for named in ["type", shorthand.id_field] {
-        if fields.contains_key(named) {
+    // What the path says may be said again, so that what was read can be put back; other words are a mistake.
+    for (named, value) in [("type", shorthand.event_type), (shorthand.id_field, id)] {
+        let Some(given) = fields.get(named) else { continue };
+        if serde_json::from_str::<String>(given.get()).ok().as_deref() != Some(value) {
             let detail = format!("`{named}` comes from the path here; leave it out of the body.");
             return Err(Problem::field(format!("/{named}"), detail));
         }
     }
     let mut added = Json::with_capacity(256);
     added.object(|json| {
-        json.string("type", shorthand.event_type);
-        json.string(shorthand.id_field, id);
+        if !fields.contains_key("type") {
+            json.string("type", shorthand.event_type);
+        }
+        if !fields.contains_key(shorthand.id_field) {
+            json.string(shorthand.id_field, id);
+        }
         if shorthand.id_field != "userId" && !fields.contains_key("userId") {
             json.string("userId", SYSTEM_USER);
         }
@@ -103,7 +109,7 @@ fn event(shorthand: Shorthand, id: &str, body: &[u8], now: &str) -> Result<Strin
     });
     let mut event = String::from_utf8(added.into_bytes()).map_err(|error| not_json(&error))?;
     event.pop();
-    if !fields.is_empty() {
+    if !fields.is_empty() && event.len() > 1 {
         event.push(',');
     }
     // Everything behind the opening brace, which is there: the text is an object.
@@ -127,10 +133,20 @@ mod tests {
     }
 
     #[test]
+    fn a_body_may_say_again_what_the_path_says() {
+        let body = br#"{"eventId":"e1","type":"concierto.event_scheduled","userId":"u1","at":"2026-01-01T00:00:00Z"}"#;
+        assert_eq!(event(LINE_UP, "e1", body, NOW).expect("good").as_bytes(), body);
+        let made = event(ENTITLEMENT, "u1", br#"{"userId":"u1","plan":"pro"}"#, NOW).expect("good");
+        let added = r#"{"type":"coliseum.entitlement_changed","at":"2026-05-01T00:00:00Z",""#;
+        assert_eq!(made, format!(r#"{added}userId":"u1","plan":"pro"}}"#));
+    }
+
+    #[test]
     fn a_body_that_is_no_object_or_says_what_the_path_says_is_refused() {
         let refused = |body: &[u8]| event(LINE_UP, "e1", body, NOW).expect_err("refused");
         assert_eq!((refused(b"{").slug, refused(b"{").status), (Slug::NotJson, 400));
         assert_eq!((refused(b"[]").slug, refused(b"[]").status), (Slug::InvalidEvent, 400));
+        assert!(event(LINE_UP, "e1", br#"{"eventId":null}"#, NOW).is_err());
         assert_eq!(refused(br#"{"eventId":"e2"}"#).pointer.as_deref(), Some("/eventId"));
         assert_eq!(refused(br#"{"type":"x.y"}"#).pointer.as_deref(), Some("/type"));
     }

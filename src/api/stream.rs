@@ -81,9 +81,7 @@ async fn follow(api: Arc<Api>, filter: EntryFilter, mut after: Seq, events: Even
             let Ok(read) = piece.await else { return Ok(()) };
             let (piece, reached) = read?;
             for (seq, entry) in piece {
-                let text = String::from_utf8_lossy(&entry);
-                // Line breaks between the tokens of a payload are white space: one line holds the same JSON.
-                let line = text.replace(['\n', '\r'], " ");
+                let line = String::from_utf8_lossy(&entry);
                 if let Err(Gone) = events.send(Some(seq.get()), &line).await {
                     return Ok(());
                 }

@@ -19,7 +19,7 @@ use super::{EntryFilter, Order, ReadError};
 use crate::limits::{INDEX_LOCK_ENTRIES, OPEN_INDEXES_MAX};
 use crate::units::Seq;
 
-type Live = Arc<RwLock<SegmentIndexBuilder>>;
+pub(super) type Live = Arc<RwLock<SegmentIndexBuilder>>;
 
 /// The indexes that are in memory.
 pub(super) struct EntryIndexes {
@@ -40,8 +40,9 @@ impl EntryIndexes {
         live.entry(first_seq).or_insert_with(made).clone()
     }
 
-    /// Brings the live index of a raw segment up to `high`, a few thousand entries at a lock.
-    pub fn catch_up(&self, log: &Log, segment: &Segment, high: Seq) -> Result<(), ReadError> {
+    /// Brings the live index of a raw segment up to `high`, a few thousand entries at a lock, and gives it: whoever asks
+    /// must ask this one, since the segment may be sealed and its live index forgotten in between.
+    pub fn catch_up(&self, log: &Log, segment: &Segment, high: Seq) -> Result<Live, ReadError> {
         let first = segment.first_seq();
         let high = high.min(segment.last_seq());
         let live = self.live(first);
@@ -49,7 +50,8 @@ impl EntryIndexes {
             let mut builder = live.write();
             let next = first.plus(u64::from(builder.count()));
             if next > high {
-                return Ok(());
+                drop(builder);
+                return Ok(live);
             }
             let mut left = INDEX_LOCK_ENTRIES;
             log.scan_entries(segment, Seq::new(next.get() - 1), high, &mut |entry| {
@@ -126,8 +128,11 @@ impl EntryIndexes {
         let (low_id, high_id) = ((low.get() - first) as u32, (high.get() - first) as u32);
         match segment {
             Segment::Raw(_) => {
-                self.catch_up(log, segment, high)?;
-                let live = self.live(segment.first_seq());
+                let live = self.catch_up(log, segment, high)?;
+                if log.is_sealed(segment.first_seq()) {
+                    // A reader of an old set has just made it again; nobody else would drop it.
+                    self.forget_live(segment.first_seq());
+                }
                 let builder = live.read();
                 let found: Result<_, std::convert::Infallible> = index::candidates(&*builder, filter, low_id, high_id);
                 Ok(found.unwrap_or_else(|never| match never {}))

@@ -1,6 +1,9 @@
 //! What a request hands to the writer thread, and what it gets back.
 
-use crossbeam_channel::{Sender, TrySendError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError};
 use tokio::sync::oneshot;
 
 use super::record::{self, Envelope};
@@ -101,6 +104,36 @@ pub(super) enum Message {
 #[derive(Clone)]
 pub struct Appender {
     pub(super) queue: Sender<Message>,
+    closed: Arc<AtomicBool>,
+}
+
+/// The writer's end of the queue. What still waits when it is dropped is answered, since the channel alone would keep
+/// it, and whoever asked waiting, for as long as any [`Appender`] lives.
+pub(super) struct Queue {
+    messages: Receiver<Message>,
+    closed: Arc<AtomicBool>,
+}
+
+/// A queue of at most `groups_max` groups.
+pub(super) fn queue(groups_max: usize) -> (Appender, Queue) {
+    let (sender, messages) = crossbeam_channel::bounded(groups_max);
+    let closed = Arc::new(AtomicBool::new(false));
+    (Appender { queue: sender, closed: closed.clone() }, Queue { messages, closed })
+}
+
+impl std::ops::Deref for Queue {
+    type Target = Receiver<Message>;
+    fn deref(&self) -> &Receiver<Message> {
+        &self.messages
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        // Whoever sends sees the flag afterwards, or has sent before it was set and is found here.
+        self.closed.store(true, Ordering::SeqCst);
+        self.messages.try_iter().for_each(drop);
+    }
 }
 
 impl Appender {
@@ -119,6 +152,7 @@ impl Appender {
     fn send(&self, group: Group) -> Result<oneshot::Receiver<Result<Vec<Outcome>, AppendError>>, AppendError> {
         let (reply, answer) = oneshot::channel();
         match self.queue.try_send(Message::Append(Request { group, reply })) {
+            Ok(()) if self.closed.load(Ordering::SeqCst) => Err(AppendError::Stopped("the writer thread ended".into())),
             Ok(()) => Ok(answer),
             Err(TrySendError::Full(_)) => Err(AppendError::QueueFull(self.queue.len())),
             Err(TrySendError::Disconnected(_)) => Err(AppendError::Stopped("the writer thread ended".into())),
@@ -134,9 +168,9 @@ impl Appender {
         queue_groups_max: usize,
         mut handler: impl FnMut(bool, &[(Envelope<'_>, bool)]) -> Result<Vec<Outcome>, AppendError> + Send + 'static,
     ) -> Appender {
-        let (queue, requests) = crossbeam_channel::bounded::<Message>(queue_groups_max);
+        let (appender, requests) = queue(queue_groups_max);
         std::thread::spawn(move || {
-            for message in requests {
+            for message in requests.iter() {
                 let Message::Append(Request { group, reply }) = message else { return };
                 let envelope = |item: &GroupItem| {
                     let bytes = &group.bytes[item.start..item.start + item.len];
@@ -147,6 +181,6 @@ impl Appender {
                 let _ = reply.send(handler(group.atomic, &events));
             }
         });
-        Appender { queue }
+        appender
     }
 }

@@ -121,6 +121,11 @@ impl Log {
         self.segments.store(Arc::new(segments));
     }
 
+    /// Whether readers that come now read the sealed form of the segment that starts at `first`.
+    pub(super) fn is_sealed(&self, first: Seq) -> bool {
+        self.segment_with(first).is_some_and(|segment| matches!(segment.as_ref(), Segment::Sealed(_)))
+    }
+
     /// The segment that holds `seq`, if one does.
     fn segment_with(&self, seq: Seq) -> Option<Arc<Segment>> {
         let segments = self.segments.load();

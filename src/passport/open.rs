@@ -15,10 +15,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam_channel::{Sender, unbounded};
 use tokio::sync::watch;
 
-use super::group::{AppendError, Appender, Message};
+use super::group::{self, Appender, Message, Queue};
 use super::keeper::{Keeper, Task};
 use super::keys::StatsSource;
 use super::log::{Log, Segment};
@@ -56,8 +56,7 @@ pub struct Passport {
     created: bool,
     torn: Option<TornTail>,
     failed: watch::Receiver<Option<String>>,
-    /// Closed when the writer has synced its last batch.
-    writer_ended: Option<Receiver<()>>,
+    writer: Option<JoinHandle<()>>,
     keeper: Option<(Sender<Task>, JoinHandle<()>)>,
 }
 
@@ -123,21 +122,21 @@ impl Passport {
             active,
             round: Round::default(),
             looked_at: None,
+            wanted_bytes: 0,
         };
-        let (queue, waiting) = bounded(APPEND_QUEUE_GROUPS_MAX);
+        let (appender, waiting) = group::queue(APPEND_QUEUE_GROUPS_MAX);
         let (failure, failed_to) = watch::channel(None);
-        let writer_ended =
-            start_writer(writer, waiting, failure).map_err(|error| OpenError::io(&options.dir, error))?;
+        let thread = start_writer(writer, waiting, failure).map_err(|error| OpenError::io(&options.dir, error))?;
         Ok(Passport {
             log,
-            appender: Appender { queue },
+            appender,
             status,
             key_stats,
             log_id,
             created,
             torn: recovered.torn,
             failed: failed_to,
-            writer_ended: Some(writer_ended),
+            writer: Some(thread),
             keeper: Some((tasks, keeper)),
         })
     }
@@ -181,10 +180,10 @@ impl Passport {
     }
 
     fn stop(&mut self) {
-        if let Some(ended) = self.writer_ended.take() {
-            // Behind everything that was accepted. An error of the wait is what it waits for: the other end is gone.
+        if let Some(writer) = self.writer.take() {
+            // A writer that has failed has closed its queue.
             let _ = self.appender.queue.send(Message::Stop);
-            let _ = ended.recv();
+            join(writer);
         }
         if let Some((tasks, keeper)) = self.keeper.take() {
             let _ = tasks.send(Task::Stop);
@@ -206,33 +205,16 @@ fn join(thread: JoinHandle<()>) {
     }
 }
 
-/// Runs the writer on its thread; a failure or a panic of it is told to the daemon at once. Gives a channel that closes
-/// when it has ended. The thread itself goes on as long as somebody can still send, and refuses what comes: a request
-/// that slipped into the queue while the writer ended must not wait for ever.
-fn start_writer(
-    writer: Writer,
-    queue: Receiver<Message>,
-    failure: watch::Sender<Option<String>>,
-) -> io::Result<Receiver<()>> {
-    let (alive, ended) = bounded(0);
+/// Runs the writer on its thread; a failure or a panic of it is told to the daemon before the queue closes.
+fn start_writer(writer: Writer, queue: Queue, failure: watch::Sender<Option<String>>) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("writer".into()).spawn(move || {
         let run = std::panic::AssertUnwindSafe(|| writer.run(&queue));
-        let result = std::panic::catch_unwind(run).unwrap_or_else(|_| Err(io::Error::other("the writer panicked")));
-        let mut why = "the daemon stops".to_owned();
-        if let Err(error) = result {
+        let ended = std::panic::catch_unwind(run).unwrap_or_else(|_| Err(io::Error::other("the writer panicked")));
+        if let Err(error) = ended {
             tracing::error!(%error, "the log has failed; nothing more is acknowledged and the daemon stops");
-            why = error.to_string();
-            failure.send_replace(Some(why.clone()));
+            failure.send_replace(Some(error.to_string()));
         }
-        drop::<Sender<()>>(alive);
-        for message in queue {
-            if let Message::Append(request) = message {
-                // A sender that went away needs no answer.
-                let _ = request.reply.send(Err(AppendError::Stopped(why.clone())));
-            }
-        }
-    })?;
-    Ok(ended)
+    })
 }
 
 /// The first segment of a new log.

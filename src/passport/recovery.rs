@@ -1,7 +1,8 @@
 //! Opening the log: which files are there, whether they follow each other, and where the last one really ends.
 //!
 //! What a crash can leave, and what is done about it:
-//! 1. a torn batch behind the last synced one, no whole batch after it: cut off, and kept aside in `torn/`;
+//! 1. a torn batch behind the last synced one, no whole batch after it: cut off, and kept aside in `torn/`. A header
+//!    that is whole and says another place, another version or an impossible length was never torn: that is damage;
 //! 2. a raw segment beside its sealed form: the sealed form is whole (it was synced before it got its name), so the raw
 //!    file is removed; if it is not whole after all, it is the one that goes;
 //! 3. `*.tmp` files: removed.
@@ -375,6 +376,10 @@ fn torn_tail(raw: &RawSegment, error: &BatchError, last: bool) -> Result<Option<
     let Some(length) = tail.iter().rposition(|byte| *byte != 0).map(|at| at + 1) else { return Ok(None) };
     if let Some(found) = whole_batch_in(&tail, offset, &raw.header) {
         let what = format!("{error}; a whole batch lies behind it at offset {found}, so this is no torn tail");
+        return Err(OpenError::damaged(file_name(&raw.path), offset, seq, what));
+    }
+    if !matches!(error, BatchError::Magic(_) | BatchError::HeaderChecksum | BatchError::Checksum { .. }) {
+        let what = format!("{error}; its header is whole, so this is no torn tail");
         return Err(OpenError::damaged(file_name(&raw.path), offset, seq, what));
     }
     if !last {

@@ -90,6 +90,15 @@ impl SpareMaker {
 
     /// The spare, waiting for it where it is still being made.
     pub fn take(&mut self) -> io::Result<Spare> {
+        let asked_before = self.outstanding;
+        match self.made() {
+            // What failed when it was asked for may work by now.
+            Err(_) if asked_before => self.made(),
+            made => made,
+        }
+    }
+
+    fn made(&mut self) -> io::Result<Spare> {
         self.request();
         let made = self.made.recv().map_err(|_| io::Error::other("the thread that makes segments ended"))?;
         self.outstanding = false;

@@ -180,6 +180,35 @@ fn sealed_segments_answer_as_the_raw_ones_did() {
 }
 
 #[test]
+fn a_query_misses_nothing_while_segments_are_being_sealed() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let passport = open(dir.path()).expect("opens");
+    let log = passport.log();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        for _ in 0..2 {
+            threads.spawn(|| {
+                let filter = EntryFilter { user_id: Some("user-2".into()), ..EntryFilter::default() };
+                while !done.load(Ordering::Acquire) {
+                    let (high, mut found) = (log.durable(), 0);
+                    let each = &mut |_: Entry<'_>| {
+                        found += 1;
+                        ControlFlow::Continue(())
+                    };
+                    log.query(&filter, Seq::new(1), high, Order::Ascending, each).expect("readable");
+                    let expected = (1..=high.get()).filter(|seq| (seq - 1) % 5 == 2).count();
+                    assert_eq!(found, expected, "of the entries 1 to {high}");
+                }
+            });
+        }
+        for chunk in 0..400 {
+            append(&passport, &(chunk * 25..(chunk + 1) * 25).map(|key| (key, key)).collect::<Vec<_>>());
+        }
+        done.store(true, Ordering::Release);
+    });
+}
+
+#[test]
 fn a_group_larger_than_a_segment_is_stored_whole() {
     let dir = tempfile::tempdir().expect("a directory");
     let passport = open(dir.path()).expect("opens");
@@ -390,19 +419,102 @@ fn a_log_that_lost_all_of_its_segments_is_not_taken_for_a_new_one() {
     assert!(open(dir.path()).is_err());
 }
 
-/// A disk on which the n-th sync of a segment fails.
-struct FailingSync {
+#[test]
+fn a_whole_batch_that_does_not_belong_there_is_damage_and_no_torn_tail() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let passport = open(dir.path()).expect("opens");
+    append(&passport, &[(1, 1)]);
+    append(&passport, &[(2, 2)]);
+    passport.close();
+    let path = segment_files(dir.path(), "seg").remove(0);
+    let good = fs::read(&path).expect("readable");
+    let end = good.iter().rposition(|byte| *byte != 0).expect("not all zero") + 1;
+    let last = good[..end].windows(4).rposition(|four| four == b"CLMB").expect("a batch");
+    let refuses = |what: &str, bad: &[u8]| {
+        fs::write(&path, bad).expect("writable");
+        let text = open(dir.path()).map(|_| ()).expect_err(what).to_string();
+        assert!(text.contains("offset") && text.contains("no torn tail"), "{what}: {text}");
+        assert_eq!(fs::read(&path).expect("readable"), bad, "{what}: nothing was changed");
+    };
+
+    let mut doubled = good.clone();
+    let batch = good[last..end].to_vec();
+    doubled[end..end + batch.len()].copy_from_slice(&batch);
+    refuses("the last batch twice", &doubled);
+
+    let mut moved = good.clone();
+    moved[last..].fill(0);
+    moved[last..last + batch.len()].copy_from_slice(&good[4096..4096 + batch.len()]);
+    refuses("an earlier batch in the place of the last", &moved);
+
+    let mut newer = good.clone();
+    newer[last + 4] = 2;
+    let checksum = crc32fast::hash(&newer[last..last + 56]);
+    newer[last + 56..last + 60].copy_from_slice(&checksum.to_le_bytes());
+    refuses("a batch of a later version", &newer);
+}
+
+#[test]
+fn a_log_without_room_for_its_next_segment_stays_read_only_until_there_is_some() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let disk = FailingDisk::default();
+    let passport = disk.open_log(dir.path());
+    append(&passport, &[(0, 0)]);
+    disk.free.store(1000, Ordering::SeqCst);
+    let mut stored = 1;
+    let refused = loop {
+        match passport.appender().append_blocking(group(false, &[(stored, stored)])) {
+            Ok(_) => stored += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(&refused, AppendError::ReadOnly(why) if why.contains("make room")), "{refused}");
+    // The writer looks at the free space again and again meanwhile.
+    let looks = disk.looks.load(Ordering::SeqCst);
+    while disk.looks.load(Ordering::SeqCst) < looks + 3 {
+        assert!(passport.status().read_only().is_some(), "there is no room yet");
+        std::thread::yield_now();
+    }
+    disk.free.store(i64::MAX, Ordering::SeqCst);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while passport.status().read_only().is_some() {
+        assert!(std::time::Instant::now() < deadline, "it takes writes again by itself");
+        std::thread::yield_now();
+    }
+    assert_eq!(append(&passport, &[(stored, stored)]), [Outcome::Stored(Seq::new(u64::from(stored) + 1))]);
+}
+
+/// A disk on which the n-th sync of a file fails, or waits for a gate and then fails, or which is as full as one likes.
+#[derive(Clone)]
+struct FailingDisk {
     left: Arc<AtomicI64>,
+    gate: Arc<parking_lot::Mutex<()>>,
+    free: Arc<AtomicI64>,
+    looks: Arc<AtomicI64>,
+}
+
+impl Default for FailingDisk {
+    fn default() -> FailingDisk {
+        let most = || Arc::new(AtomicI64::new(i64::MAX));
+        FailingDisk { left: most(), gate: Arc::default(), free: most(), looks: Arc::default() }
+    }
+}
+
+impl FailingDisk {
+    fn open_log(&self, dir: &Path) -> Passport {
+        let clock = ManualClock::new(Timestamp::from_micros(0));
+        Passport::open(&options(dir), Arc::new(self.clone()), &clock).expect("opens")
+    }
 }
 struct FailingFile {
     file: Arc<dyn DiskFile>,
-    left: Arc<AtomicI64>,
+    disk: FailingDisk,
 }
 
-impl Disk for FailingSync {
+impl Disk for FailingDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
         let file = RealDisk.open(path, mode)?;
-        Ok(Arc::new(FailingFile { file, left: self.left.clone() }))
+        Ok(Arc::new(FailingFile { file, disk: self.clone() }))
     }
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
         RealDisk.list(dir)
@@ -420,7 +532,8 @@ impl Disk for FailingSync {
         RealDisk.sync_dir(dir)
     }
     fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
-        RealDisk.free_bytes(dir)
+        self.looks.fetch_add(1, Ordering::SeqCst);
+        Ok(RealDisk.free_bytes(dir)?.min(self.free.load(Ordering::SeqCst).unsigned_abs()))
     }
 }
 
@@ -438,7 +551,8 @@ impl DiskFile for FailingFile {
         self.file.truncate(len_bytes)
     }
     fn sync(&self) -> io::Result<()> {
-        if self.left.fetch_sub(1, Ordering::SeqCst) == 1 {
+        if self.disk.left.fetch_sub(1, Ordering::SeqCst) == 1 {
+            drop(self.disk.gate.lock());
             return Err(io::Error::other("injected"));
         }
         self.file.sync()
@@ -448,18 +562,43 @@ impl DiskFile for FailingFile {
 #[test]
 fn after_a_sync_that_failed_nothing_is_acknowledged_and_the_daemon_is_told() {
     let dir = tempfile::tempdir().expect("a directory");
-    let left = Arc::new(AtomicI64::new(i64::MAX));
-    let disk = Arc::new(FailingSync { left: left.clone() });
-    let clock = ManualClock::new(Timestamp::from_micros(0));
-    let passport = Passport::open(&options(dir.path()), disk, &clock).expect("opens");
+    let disk = FailingDisk::default();
+    let passport = disk.open_log(dir.path());
     append(&passport, &[(1, 1)]);
-    left.store(1, Ordering::SeqCst);
+    disk.left.store(1, Ordering::SeqCst);
     for _ in 0..3 {
         let answer = passport.appender().append_blocking(group(false, &[(2, 2)]));
         assert!(matches!(answer, Err(AppendError::Stopped(_))), "{answer:?}");
     }
     assert!(passport.failure().borrow().as_ref().is_some_and(|why| why.contains("injected")));
     assert_eq!(passport.log().durable(), Seq::new(1), "readers never see what was not synced");
+}
+
+#[test]
+fn whoever_waits_when_the_log_fails_is_told() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let disk = FailingDisk::default();
+    let passport = disk.open_log(dir.path());
+    append(&passport, &[(1, 1)]);
+    disk.left.store(1, Ordering::SeqCst);
+    let gate = disk.gate.lock();
+    let appender = passport.appender();
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    // One is being synced, the others stand in the queue behind it.
+    let mut answers: Vec<_> = (2..6).map(|key| Box::pin(appender.append(group(false, &[(key, key)])))).collect();
+    for answer in &mut answers {
+        assert!(answer.as_mut().poll(&mut context).is_pending());
+    }
+    while disk.left.load(Ordering::SeqCst) == 1 {
+        std::thread::yield_now();
+    }
+    drop(gate);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    for answer in answers {
+        let within = std::time::Duration::from_secs(30);
+        let answer = runtime.block_on(async { tokio::time::timeout(within, answer).await }).expect("an answer");
+        assert!(matches!(answer, Err(AppendError::Stopped(_))), "{answer:?}");
+    }
 }
 
 proptest! {

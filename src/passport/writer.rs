@@ -62,6 +62,9 @@ pub(super) struct Writer {
     pub round: Round,
     /// When free space was looked at last.
     pub looked_at: Option<Instant>,
+    /// Bytes that the next segment takes while there is no room for it, so that the log stays read-only until there is;
+    /// 0 otherwise.
+    pub wanted_bytes: u64,
 }
 
 /// The batch that is being filled, and those who wait for it.
@@ -246,11 +249,14 @@ impl Writer {
         let needed = FIRST_BATCH_OFFSET + HEADER_BYTES as u64 + Self::body_bytes(&request.group);
         match self.take_spare(needed) {
             Ok(spare) => {
+                self.wanted_bytes = 0;
                 self.rotate(spare)?;
                 Ok(Some(request))
             }
             Err(error) => {
-                let why = format!("no room for the next segment: {error}");
+                // A group that is larger than a segment does not hold up those that are not.
+                self.wanted_bytes = if needed > self.options.segment_bytes { 0 } else { self.options.segment_bytes };
+                let why = format!("no room for the next segment: {error}; make room, and writes go on");
                 self.status.set_read_only(Some(why.clone()));
                 self.round.answers.push((request.reply, Err(AppendError::ReadOnly(why))));
                 Ok(None)
@@ -273,9 +279,16 @@ impl Writer {
         }
         self.looked_at = Some(Instant::now());
         let min_free = self.options.min_free_bytes;
+        // Nothing else tells of the tables that have become runs while no batch is written.
+        self.keys.forget_installed();
         let why = match self.log.disk.free_bytes(&self.log.dir) {
             Ok(free) if free < min_free => Some(format!(
                 "{free} bytes are free on the disk, min_free_bytes is {min_free}; make room, and writes go on"
+            )),
+            Ok(free) if self.wanted_bytes > 0 && free < min_free.saturating_add(self.wanted_bytes) => Some(format!(
+                "{free} bytes are free on the disk, the next segment takes {} and min_free_bytes is {min_free}; make \
+                 room, and writes go on",
+                self.wanted_bytes
             )),
             Ok(_) if self.keys.recent_keys() > RECENT_KEYS * KEY_TABLES_BEHIND_MAX => {
                 Some("the idempotency index cannot be written fast enough; see the log for why".into())

@@ -277,3 +277,27 @@ fn the_metrics_are_in_the_text_format_of_prometheus() {
         assert!(value.parse::<f64>().is_ok(), "{line} has no value");
     }
 }
+
+#[test]
+fn an_export_has_one_entry_a_line_however_the_event_was_written() {
+    let daemon = daemon();
+    let spread = vote().render().replace(',', ",\r\n  ");
+    let answer = daemon.client.request("POST", LOG, &[("content-type", "application/json")], spread.as_bytes());
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    stored(&daemon, &vote());
+    let text = daemon.client.get("/api/passport/export?minSeq=2").text();
+    let seqs: Vec<i64> = text.lines().map(|line| Json::parse(line).expect("JSON").at("seq").as_integer()).collect();
+    assert_eq!(seqs, [1, 2]);
+}
+
+#[test]
+fn nothing_lies_behind_the_last_seq_that_a_number_can_name() {
+    let daemon = daemon();
+    stored(&daemon, &vote());
+    let last = u64::MAX;
+    let page = daemon.client.get(&format!("/api/passport/entries?minSeq=1&afterSeq={last}"));
+    assert_eq!(page.expect(200).at("entries").as_list().len(), 0);
+    let export = daemon.client.get(&format!("/api/passport/export?minSeq=1&afterSeq={last}"));
+    assert_eq!((export.status, export.text().as_str()), (200, ""));
+    daemon.assert_works_after(1, "a seq that is the last of all");
+}
