@@ -63,7 +63,7 @@ fn rows() -> Vec<Row> {
             "concierto.event_scheduled",
             &["eventId", "artistIds"],
             json!({"eventId": "e1", "artistIds": ["a1", "a2", "a1"], "city": "Malmö", "name": "Final",
-                "startsAt": "2026-05-16 21:00"}),
+                "startsAt": "2026-05-16T21:00:00+02:00"}),
         ),
         row(
             "coliseum.entitlement_changed",
