@@ -281,3 +281,26 @@ fn the_demo_ends_by_itself_and_prints_no_escape_codes_into_a_pipe() {
     }
     assert!(!text.contains('\u{1b}') && !stderr(&output).contains('\u{1b}'));
 }
+
+#[test]
+fn a_check_reads_the_whole_log_however_far_the_projection_had_come() {
+    const EVENTS: usize = 20_000;
+    let dir = empty_dir();
+    let event = |n: usize| {
+        format!(
+            r#"{{"type":"coliseum.vote_cast","userId":"u{n}","at":"2026-01-01T00:00:00Z","artistId":"a{}","eventId":"e","messageId":"m{n}"}}"#,
+            n % 9
+        )
+    };
+    std::fs::write(dir.path().join("in.ndjson"), (0..EVENTS).map(|n| event(n) + "\n").collect::<String>())
+        .expect("written");
+    assert_eq!(code(&run(dir.path(), &["import", "in.ndjson"])), 0);
+    std::fs::remove_dir_all(dir.path().join("data/projections")).expect("removable");
+    let checked = run(dir.path(), &["verify", "--json"]);
+    let verdict: Value = serde_json::from_str(&stdout(&checked)).expect("JSON");
+    assert_eq!(
+        (code(&checked), &verdict["ok"], &verdict["entries"]),
+        (0, &Value::Bool(true), &EVENTS.into()),
+        "{verdict}"
+    );
+}

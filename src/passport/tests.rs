@@ -584,13 +584,13 @@ fn whoever_waits_when_the_log_fails_is_told() {
     let gate = disk.gate.lock();
     let appender = passport.appender();
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    // One is being synced, the others stand in the queue behind it.
     let mut answers: Vec<_> = (2..6).map(|key| Box::pin(appender.append(group(false, &[(key, key)])))).collect();
+    // One is being synced when the others come and stand in the queue behind it.
     for answer in &mut answers {
         assert!(answer.as_mut().poll(&mut context).is_pending());
-    }
-    while disk.left.load(Ordering::SeqCst) == 1 {
-        std::thread::yield_now();
+        while disk.left.load(Ordering::SeqCst) == 1 {
+            std::thread::yield_now();
+        }
     }
     drop(gate);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");

@@ -5,7 +5,7 @@
 //! 3. The projection: all boards of one view against a plain recomputation from the log ([`recompute`]), which shares
 //!    the rules of scoring with the projection and nothing of its windows, totals, orders and tables.
 //!
-//! It only reads, so it runs beside the daemon; it checks the entries of one view.
+//! It only reads, so it runs beside the daemon; it checks the log to its end, and the boards of one view.
 
 mod recompute;
 
@@ -85,10 +85,11 @@ impl Verdict {
     }
 }
 
-/// Checks the log up to the view's last entry, and the view. `progress` may stop it by answering `false`.
-pub fn run(log: &Log, view: &View, progress: &mut dyn FnMut(Progress) -> bool) -> Verdict {
+/// Checks the log up to `head`, and the view, which should hold all of that. `progress` may stop it by answering `false`.
+pub fn run(log: &Log, head: Seq, view: &View, progress: &mut dyn FnMut(Progress) -> bool) -> Verdict {
     let mut check = Check {
-        total: view.applied(),
+        total: head.max(view.applied()),
+        applied: view.applied(),
         next: Seq::new(1),
         keys: Vec::new(),
         recomputation: Recomputation::new(view.rules().clone(), view.minute()),
@@ -103,6 +104,12 @@ pub fn run(log: &Log, view: &View, progress: &mut dyn FnMut(Progress) -> bool) -
         let shown = Progress { phase: "boards", entries: check.total.get(), total: check.total.get() };
         progress(shown);
         check.findings.extend(check.recomputation.differences(view).into_iter().map(Finding::plain));
+        if check.applied < head {
+            let applied = check.applied;
+            let what =
+                format!("the projection is held up at seq {applied}, the log holds {head}; its consumer says why");
+            check.findings.push(Finding::plain(what));
+        }
     }
     check.findings.truncate(FINDINGS_MAX);
     Verdict { entries: check.next.get() - 1, findings: check.findings }
@@ -110,6 +117,8 @@ pub fn run(log: &Log, view: &View, progress: &mut dyn FnMut(Progress) -> bool) -
 
 struct Check {
     total: Seq,
+    /// The last entry that the view holds.
+    applied: Seq,
     /// The seq that must come next.
     next: Seq,
     /// A fingerprint of every key; two that are equal are looked at.
@@ -142,7 +151,9 @@ impl Check {
                 }
                 self.next = entry.seq.next();
                 self.keys.push((hasher.hash_one(entry.envelope.message_id), entry.seq.get()));
-                if let Err(what) = self.recomputation.add(&entry) {
+                if entry.seq <= self.applied
+                    && let Err(what) = self.recomputation.add(&entry)
+                {
                     let file = Some(segment.file_name());
                     self.findings.push(Finding { file, offset: None, seq: Some(entry.seq.get()), what });
                 }
@@ -158,7 +169,7 @@ impl Check {
             }
         }
         if self.next <= self.total && !self.stopped {
-            let what = format!("the log ends before seq {}, which the projection holds", self.total);
+            let what = format!("the log ends before seq {}, which it once called durable", self.total);
             self.findings.push(Finding { file: None, offset: None, seq: Some(self.next.get()), what });
         }
     }
