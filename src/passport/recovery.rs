@@ -38,7 +38,7 @@ pub enum OpenError {
 }
 
 /// What to do about damage that a restart cannot mend.
-const NEXT: &str = "run `coliseum verify` to see all of it, and put the file back from a backup";
+const NEXT: &str = "put the file back from a backup, then run `coliseum verify`, which reads all of the log";
 
 impl OpenError {
     pub(super) fn io(path: &Path, error: io::Error) -> OpenError {

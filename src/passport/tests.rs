@@ -484,6 +484,30 @@ fn a_log_without_room_for_its_next_segment_stays_read_only_until_there_is_some()
     assert_eq!(append(&passport, &[(stored, stored)]), [Outcome::Stored(Seq::new(u64::from(stored) + 1))]);
 }
 
+#[test]
+fn a_log_on_a_full_disk_is_read_only_before_anyone_writes_and_until_there_is_room() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let disk = FailingDisk::default();
+    append(&disk.open_log(dir.path()), &[(1, 1)]);
+    disk.free.store(10, Ordering::SeqCst);
+    let clock = ManualClock::new(Timestamp::from_micros(0));
+    let options = PassportOptions { min_free_bytes: 1000, ..options(dir.path()) };
+    let passport = Passport::open(&options, Arc::new(disk.clone()), &clock).expect("opens");
+    let becomes = |is_read_only: bool| {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while passport.status().read_only().is_some() != is_read_only {
+            assert!(std::time::Instant::now() < deadline, "read-only: {is_read_only}");
+            std::thread::yield_now();
+        }
+    };
+    becomes(true);
+    assert_eq!(entries(&passport).len(), 1);
+    disk.free.store(i64::MAX, Ordering::SeqCst);
+    becomes(false);
+    disk.free.store(10, Ordering::SeqCst);
+    becomes(true);
+}
+
 /// A disk on which the n-th sync of a file fails, or waits for a gate and then fails, or which is as full as one likes.
 #[derive(Clone)]
 struct FailingDisk {

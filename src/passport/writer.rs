@@ -168,25 +168,16 @@ impl Writer {
         }
     }
 
-    /// The next request, or `None` at the end. While the log is read-only it looks at the disk now and then, so that
-    /// readiness comes back by itself.
+    /// The next request, or `None` at the end. Meanwhile it looks at the disk now and then, so that readiness goes and
+    /// comes back by itself, from the start on and with nobody writing.
     fn receive(&mut self, queue: &Receiver<Message>) -> Option<Request> {
         loop {
-            let message = if self.status.read_only().is_some() {
-                match queue.recv_timeout(Duration::from_millis(FREE_SPACE_CHECK_MS)) {
-                    Err(RecvTimeoutError::Timeout) => {
-                        self.check_space();
-                        continue;
-                    }
-                    other => other.ok(),
-                }
-            } else {
-                queue.recv().ok()
-            };
-            return match message? {
-                Message::Append(request) => Some(request),
-                Message::Stop => None,
-            };
+            self.check_space();
+            match queue.recv_timeout(Duration::from_millis(FREE_SPACE_CHECK_MS)) {
+                Ok(Message::Append(request)) => return Some(request),
+                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
         }
     }
 

@@ -25,9 +25,9 @@ const NUDGE_INTERVAL: Duration = Duration::from_millis(10);
 pub enum StartError {
     /// The log has lost entries that it once called durable.
     #[error(
-        "{}: holds entries up to seq {applied}, but the log ends at seq {durable}: the log has lost entries. Run \
-         `coliseum verify`; restore the missing segment from a snapshot, or, to go on without those entries, remove \
-         the directory `projections/`",
+        "{}: holds entries up to seq {applied}, but the log ends at seq {durable}: the log has lost entries. Put \
+         its last segment back from a backup (what a start cut off lies in `passport/torn/`) and run \
+         `coliseum verify`, or, to go on without those entries, remove the directory `projections/`",
         file.display()
     )]
     AheadOfLog { file: PathBuf, applied: Seq, durable: Seq },
