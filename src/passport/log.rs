@@ -3,6 +3,7 @@
 //! The writer and the keeper replace the set (one pointer); a reader that holds an old set goes on reading from files
 //! that may already have lost their names. Readers never see past the durable watermark.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -301,30 +302,68 @@ impl From<super::segment::Batches> for Block {
     }
 }
 
-/// The blocks read last, bounded by their bytes.
+/// The blocks read last, bounded by their bytes. A block of the active segment is one batch, often of one small event,
+/// so there may be tens of thousands: a look-up must not pass them all.
 #[derive(Default)]
 struct BlockCache {
-    /// Least recently used first.
-    blocks: Vec<Arc<Block>>,
+    /// By first seq; none overlaps the one before it.
+    blocks: BTreeMap<Seq, Arc<Block>>,
+    /// The first seqs of all of them, oldest first, and of some that are gone.
+    order: VecDeque<Seq>,
     bytes: usize,
 }
 
 impl BlockCache {
-    fn get(&mut self, seq: Seq) -> Option<Arc<Block>> {
-        let at = self.blocks.iter().rposition(|block| block.first_seq <= seq && seq <= block.last_seq())?;
-        let block = self.blocks.remove(at);
-        self.blocks.push(block.clone());
-        Some(block)
+    fn get(&self, seq: Seq) -> Option<Arc<Block>> {
+        let (_, block) = self.blocks.range(..=seq).next_back()?;
+        (seq <= block.last_seq()).then(|| block.clone())
     }
 
     fn put(&mut self, block: Arc<Block>) {
+        // A block of the sealed form holds many of the raw one, which would hide it.
+        let inside: Vec<Seq> = self.blocks.range(block.first_seq..=block.last_seq()).map(|(seq, _)| *seq).collect();
+        inside.into_iter().for_each(|seq| self.forget(seq));
         self.bytes += block.len_bytes();
-        self.blocks.push(block);
-        let mut surplus = 0;
-        while self.bytes > BLOCK_CACHE_BYTES && surplus + 1 < self.blocks.len() {
-            self.bytes -= self.blocks[surplus].len_bytes();
-            surplus += 1;
+        self.order.push_back(block.first_seq);
+        self.blocks.insert(block.first_seq, block);
+        while self.bytes > BLOCK_CACHE_BYTES && self.order.len() > 1 {
+            if let Some(oldest) = self.order.pop_front() {
+                self.forget(oldest);
+            }
         }
-        self.blocks.drain(..surplus);
+    }
+
+    fn forget(&mut self, first_seq: Seq) {
+        if let Some(block) = self.blocks.remove(&first_seq) {
+            self.bytes -= block.len_bytes();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(first: u64, count: u32, bytes: usize) -> Arc<Block> {
+        Arc::new(Block::new(Seq::new(first), vec![0; bytes], vec![(0, 0); count as usize]))
+    }
+
+    #[test]
+    fn a_block_is_found_by_each_of_its_seqs_until_newer_ones_need_its_room() {
+        let mut cache = BlockCache::default();
+        cache.put(block(10, 5, BLOCK_CACHE_BYTES / 4));
+        cache.put(block(1, 9, BLOCK_CACHE_BYTES / 4));
+        cache.put(block(1, 9, BLOCK_CACHE_BYTES / 4));
+        let held = |cache: &BlockCache, seq| cache.get(Seq::new(seq)).map(|block| block.first_seq.get());
+        assert_eq!(
+            [0, 1, 9, 10, 14, 15].map(|seq| held(&cache, seq)),
+            [None, Some(1), Some(1), Some(10), Some(10), None]
+        );
+        cache.put(block(12, 1, 100));
+        cache.put(block(10, 5, BLOCK_CACHE_BYTES / 4));
+        assert_eq!([11, 12, 14].map(|seq| held(&cache, seq)), [Some(10); 3], "a small block does not hide a large one");
+        cache.put(block(20, 1, BLOCK_CACHE_BYTES * 3 / 4));
+        assert_eq!([1, 10, 20].map(|seq| held(&cache, seq)), [None, None, Some(20)]);
+        assert_eq!(cache.bytes, cache.blocks.values().map(|block| block.len_bytes()).sum::<usize>());
     }
 }
