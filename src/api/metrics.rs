@@ -109,7 +109,7 @@ impl Gathered {
         let bounds = SYNC_BUCKETS_US.iter().map(|us| *us as f64 / US_PER_SECOND);
         let within: u64 = self.writer.sync_buckets.iter().sum();
         let slower = self.writer.syncs.saturating_sub(within);
-        let buckets: Vec<(f64, u64)> = bounds.zip(self.writer.sync_buckets).chain([(f64::MAX, slower)]).collect();
+        let buckets: Vec<(f64, u64)> = bounds.zip(self.writer.sync_buckets).chain([(f64::INFINITY, slower)]).collect();
         let mut metric = encoder.encode_descriptor(
             "log_sync_seconds",
             "Time of one sync of the log.",

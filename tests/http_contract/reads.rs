@@ -276,6 +276,7 @@ fn the_metrics_are_in_the_text_format_of_prometheus() {
         let value = line.rsplit(' ').next().unwrap_or_default();
         assert!(value.parse::<f64>().is_ok(), "{line} has no value");
     }
+    assert!(text.contains(r#"log_sync_seconds_bucket{le="+Inf"} 1"#), "a histogram ends with +Inf: {text}");
 }
 
 #[test]
