@@ -10,8 +10,9 @@ use crate::event::{self, Facts};
 use crate::passport::{Entry, EntryFilter, EntrySource, Order};
 use crate::units::Seq;
 
-/// Bytes of a page after which it ends early; `nextAfterSeq` goes on from there.
-const PAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of a page after which it ends early; `nextAfterSeq` goes on from there. A page is made whole in memory, and many
+/// clients may ask at once.
+const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 impl Reader {
     /// Completes a filter: an artist's attendances are those of the events in whose line-up it is, too.

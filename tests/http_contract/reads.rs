@@ -302,3 +302,24 @@ fn nothing_lies_behind_the_last_seq_that_a_number_can_name() {
     assert_eq!((export.status, export.text().as_str()), (200, ""));
     daemon.assert_works_after(1, "a seq that is the last of all");
 }
+
+#[test]
+fn a_page_of_large_entries_ends_early_and_the_next_one_goes_on() {
+    const EVENTS: u64 = 300;
+    let daemon = daemon();
+    let large = |_| vote().with("note", text("x".repeat(30_000)));
+    for _ in 0..2 {
+        daemon.client.post_json(BATCH, &Json::List((0..EVENTS / 2).map(large).collect())).expect(200);
+    }
+    let (mut after, mut seen, mut pages) = (Some(0), Vec::new(), 0);
+    while let Some(seq) = after {
+        let answer = daemon.client.get(&format!("/api/passport/entries?limit=1000&minSeq={EVENTS}&afterSeq={seq}"));
+        assert!(answer.body.len() < 5_000_000, "a page of {} bytes", answer.body.len());
+        let page = answer.expect(200);
+        seen.extend(page.at("entries").as_list().iter().map(|entry| entry.at("seq").as_integer() as u64));
+        after = page.at("nextAfterSeq").as_optional_integer();
+        pages += 1;
+    }
+    assert_eq!(seen, (1..=EVENTS).collect::<Vec<_>>());
+    assert!(pages > 1);
+}
