@@ -283,7 +283,7 @@ fn the_demo_ends_by_itself_and_prints_no_escape_codes_into_a_pipe() {
 }
 
 #[test]
-fn a_check_reads_the_whole_log_however_far_the_projection_had_come() {
+fn a_check_and_an_export_take_the_whole_log_however_far_the_projection_had_come() {
     const EVENTS: usize = 20_000;
     let dir = empty_dir();
     let event = |n: usize| {
@@ -295,7 +295,11 @@ fn a_check_reads_the_whole_log_however_far_the_projection_had_come() {
     std::fs::write(dir.path().join("in.ndjson"), (0..EVENTS).map(|n| event(n) + "\n").collect::<String>())
         .expect("written");
     assert_eq!(code(&run(dir.path(), &["import", "in.ndjson"])), 0);
-    std::fs::remove_dir_all(dir.path().join("data/projections")).expect("removable");
+    let remove_projections = || std::fs::remove_dir_all(dir.path().join("data/projections")).expect("removable");
+    remove_projections();
+    let exported = stdout(&run(dir.path(), &["export"]));
+    assert_eq!(exported.lines().filter(|line| line.contains("\"effectiveDelta\":2")).count(), EVENTS);
+    remove_projections();
     let checked = run(dir.path(), &["verify", "--json"]);
     let verdict: Value = serde_json::from_str(&stdout(&checked)).expect("JSON");
     assert_eq!(

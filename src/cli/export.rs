@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -40,9 +41,16 @@ pub struct ExportArgs {
     limit: Option<u64>,
 }
 
+/// How long an export waits for the projections of a log that it opened itself.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 pub fn run(args: &ExportArgs) -> Outcome {
     let config = args.place.load()?;
     let mut attached = Attached::open(&config, Purpose::Read)?;
+    // An entry says what came of it, and a log that was just opened may not be applied yet.
+    if attached.is_own() && !attached.wait_applied(PATIENCE)? {
+        note("the projections are still at work; the last entries do not say yet what came of them");
+    }
     let number = |number: Option<u64>| number.map(|number| number.to_string());
     let more = [("afterSeq", number(args.after_seq)), ("limit", number(args.limit))];
     let target = args.filter.target("/api/passport/export", &more);
