@@ -13,7 +13,6 @@ mod metrics;
 mod shorthands;
 mod stream;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +24,7 @@ use crate::coliseum::{Coliseum, View};
 use crate::http::{self, App, Route};
 use crate::limits::CURRENT_WAIT_MS;
 use crate::passport::keys::StatsSource;
-use crate::passport::{Appender, Log, Watermark, WriterStatus};
+use crate::passport::{Appender, Log, WriterStatus};
 use crate::problem::{Problem, Slug};
 use crate::projection::Handle;
 use crate::read::{ReadFailure, Reader};
@@ -35,10 +34,8 @@ pub use boards::BoardPages;
 
 /// What every handler may use.
 pub struct Api {
-    pub data_dir: PathBuf,
     pub clock: Arc<dyn Clock>,
     pub appender: Appender,
-    pub watermark: Arc<Watermark>,
     pub writer: Arc<WriterStatus>,
     pub key_stats: StatsSource,
     pub log: Arc<Log>,

@@ -86,10 +86,8 @@ pub fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Running> {
         projection_options(&config),
     )?;
     let api = Arc::new(Api {
-        data_dir: dir.clone(),
         clock,
         appender: passport.appender(),
-        watermark: passport.watermark(),
         writer: passport.status(),
         key_stats: passport.key_stats(),
         log,
