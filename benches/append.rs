@@ -7,13 +7,12 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use coliseum::clock::SystemClock;
-use coliseum::disk::RealDisk;
+use coliseum::passport::keys::RECENT_KEYS;
 use coliseum::passport::{Durability, Envelope, Group, Outcome, Passport, PassportOptions};
+use coliseum::world::World;
 
 const RUN: Duration = Duration::from_secs(3);
 
@@ -58,8 +57,9 @@ fn append(dir: &Path, threads: u64, events: u64) {
         segment_bytes: coliseum::limits::SEGMENT_BYTES_DEFAULT,
         min_free_bytes: 0,
         durability: Durability::Sync,
+        table_keys: RECENT_KEYS,
     };
-    let passport = Passport::open(&options, Arc::new(RealDisk), &SystemClock).expect("a new log");
+    let passport = Passport::open(&options, &World::real()).expect("a new log");
     let stored = AtomicU64::new(0);
     let start = Instant::now();
     std::thread::scope(|scope| {

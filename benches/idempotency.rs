@@ -13,6 +13,7 @@ use coliseum::passport::keys::{
     Fingerprint, Fingerprinter, KeyIndex, Opened, RECENT_KEYS, Sealed, StatsSource, Upkeep,
 };
 use coliseum::units::Seq;
+use coliseum::world::SystemRandom;
 
 const MILLIONS: [f64; 3] = [1.0, 10.0, 50.0];
 /// Without `--bench`, as `cargo test --benches` calls it: only to see that it runs.
@@ -168,7 +169,8 @@ fn batched(index: &KeyIndex, ask: impl Fn(u64) -> (u64, Option<Seq>)) {
 }
 
 fn open(dir: &Path, log_end: u64) -> Opened {
-    KeyIndex::open(Arc::new(RealDisk), dir.join("keys"), LOG, Seq::new(log_end)).expect("the index opens")
+    KeyIndex::open(Arc::new(RealDisk), &SystemRandom, dir.join("keys"), LOG, Seq::new(log_end), RECENT_KEYS)
+        .expect("the index opens")
 }
 
 /// The n-th key: 36 characters, as a UUID has.

@@ -1,13 +1,18 @@
 //! Time as a trait, so that one test can run forty days in a second.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::units::Timestamp;
 
-/// Where the daemon reads the time. Wall-clock time only: it may jump, both ways.
+/// Where the daemon reads the time.
 pub trait Clock: Send + Sync + 'static {
+    /// Wall-clock time: it may jump, both ways.
     fn now(&self) -> Timestamp;
+    /// Time that only goes forward, for waits and intervals.
+    fn instant(&self) -> Instant {
+        Instant::now()
+    }
 }
 
 /// The machine's clock.

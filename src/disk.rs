@@ -1,6 +1,6 @@
 //! Files as a trait, so that a test can lose, tear and refuse what the log writes.
 //!
-//! Only the Passport goes through here: what it stores is the truth. Projections are disposable and use redb's own files.
+//! The log, its snapshots and the projections go through here, so that one simulated disk can pull the plug on all of them.
 //! Every call either did all of its work or returns an error. Nothing is durable before [`DiskFile::sync`] returned for
 //! the bytes, and [`Disk::sync_dir`] for a name made, moved or removed.
 
@@ -34,9 +34,15 @@ pub trait Disk: Send + Sync + 'static {
     /// The plain files in a directory, sorted by name.
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>>;
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
-    /// Moves a file over another name in the same file system, atomically.
+    /// The directories in a directory, sorted by name.
+    fn list_dirs(&self, dir: &Path) -> io::Result<Vec<String>>;
+    /// Moves a file over another name in the same file system, atomically; or a directory to a name that is free.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// A second name for a file, in the same file system.
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Removes a directory and all that is in it, one name after the other.
+    fn remove_dir_all(&self, dir: &Path) -> io::Result<()>;
     /// Makes names made, moved and removed in `dir` durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Bytes that an unprivileged writer may still use on the file system of `dir`.
@@ -72,20 +78,29 @@ impl Disk for RealDisk {
         let mut entries = Vec::new();
         for entry in fs::read_dir(dir)? {
             let entry = entry?;
-            let meta = entry.metadata()?;
-            if !meta.is_file() {
-                continue;
+            let meta = match entry.metadata() {
+                // Removed since the directory was read.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                meta => meta?,
+            };
+            if meta.is_file() {
+                entries.push(DirEntry { name: utf8_name(&entry)?, len_bytes: meta.len() });
             }
-            let name = entry.file_name().into_string().map_err(|name| {
-                io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    format!("file name is not UTF-8: {}", PathBuf::from(name).display()),
-                )
-            })?;
-            entries.push(DirEntry { name, len_bytes: meta.len() });
         }
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(entries)
+    }
+
+    fn list_dirs(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                names.push(utf8_name(&entry)?);
+            }
+        }
+        names.sort();
+        Ok(names)
     }
 
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
@@ -96,8 +111,16 @@ impl Disk for RealDisk {
         fs::rename(from, to)
     }
 
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::hard_link(from, to)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
+    }
+
+    fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
+        fs::remove_dir_all(dir)
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
@@ -108,6 +131,12 @@ impl Disk for RealDisk {
         let stat = rustix::fs::statvfs(dir)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
+}
+
+fn utf8_name(entry: &fs::DirEntry) -> io::Result<String> {
+    entry.file_name().into_string().map_err(|name| {
+        io::Error::new(io::ErrorKind::InvalidData, format!("file name is not UTF-8: {}", PathBuf::from(name).display()))
+    })
 }
 
 impl DiskFile for File {

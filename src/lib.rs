@@ -32,7 +32,7 @@
 //!
 //! | room | holds | may use |
 //! | --- | --- | --- |
-//! | [`limits`], [`units`], [`problem`], [`clock`], [`disk`] | every bound; numbers as types; problems; time and files as traits | each other |
+//! | [`limits`], [`units`], [`problem`], [`clock`], [`disk`], [`world`] | every bound; numbers as types; problems; time, files and chance as traits | each other |
 //! | [`event`] | the catalogue, validation, credit by an event's own fields: pure | the above |
 //! | [`passport`] | records, segments, writer, recovery, idempotency, entry index, queries | event |
 //! | [`projection`] | the runner that every projection shares | passport's read side |
@@ -90,3 +90,4 @@ pub mod projection;
 pub mod read;
 pub mod units;
 pub mod verify;
+pub mod world;

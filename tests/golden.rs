@@ -9,10 +9,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use coliseum::clock::ManualClock;
-use coliseum::disk::RealDisk;
+use coliseum::passport::keys::RECENT_KEYS;
 use coliseum::passport::record;
 use coliseum::passport::{Durability, EntrySource, Envelope, Group, OpenError, Outcome, Passport, PassportOptions};
 use coliseum::units::{Seq, Timestamp};
+use coliseum::world::World;
 use proptest::prelude::*;
 use tempfile::TempDir;
 use wincode::config::Configuration;
@@ -283,8 +284,9 @@ fn open(dir: &Path) -> Result<Passport, OpenError> {
         segment_bytes: SEGMENT_BYTES,
         min_free_bytes: 0,
         durability: Durability::Sync,
+        table_keys: RECENT_KEYS,
     };
-    Passport::open(&options, Arc::new(RealDisk), &ManualClock::new(Timestamp::from_micros(RECEIVED_AT)))
+    Passport::open(&options, &World::with_clock(Arc::new(ManualClock::new(Timestamp::from_micros(RECEIVED_AT)))))
 }
 
 /// One group, so one batch while nobody else appends.

@@ -15,16 +15,20 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("clock", &["units"]),
     ("disk", &["units"]),
     ("problem", &["units"]),
+    ("world", &["clock", "disk"]),
     // Bytes into facts, facts into the log, the log into answers.
-    ("event", &["units", "limits", "clock", "disk", "problem"]),
-    ("passport", &["event", "units", "limits", "clock", "disk", "problem"]),
-    ("projection", &["passport", "units", "limits", "clock", "disk", "problem"]),
-    ("coliseum", &["projection", "passport", "event", "units", "limits", "clock", "disk", "problem"]),
-    ("capture", &["event", "passport", "units", "limits", "clock", "disk", "problem"]),
-    ("read", &["coliseum", "projection", "passport", "event", "units", "limits", "clock", "disk", "problem"]),
+    ("event", &["units", "limits", "clock", "disk", "problem", "world"]),
+    ("passport", &["event", "units", "limits", "clock", "disk", "problem", "world"]),
+    ("projection", &["passport", "units", "limits", "clock", "disk", "problem", "world"]),
+    ("coliseum", &["projection", "passport", "event", "units", "limits", "clock", "disk", "problem", "world"]),
+    ("capture", &["event", "passport", "units", "limits", "clock", "disk", "problem", "world"]),
+    ("read", &["coliseum", "projection", "passport", "event", "units", "limits", "clock", "disk", "problem", "world"]),
     // The socket: knows no projection.
-    ("http", &["capture", "passport", "event", "units", "limits", "clock", "disk", "problem"]),
-    ("verify", &["coliseum", "projection", "passport", "event", "units", "limits", "clock", "disk", "problem"]),
+    ("http", &["capture", "passport", "event", "units", "limits", "clock", "disk", "problem", "world"]),
+    (
+        "verify",
+        &["coliseum", "projection", "passport", "event", "units", "limits", "clock", "disk", "problem", "world"],
+    ),
     // The handlers, and what ties everything together.
     (
         "api",
@@ -42,6 +46,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "clock",
             "disk",
             "problem",
+            "world",
         ],
     ),
     ("config", &["coliseum", "units", "limits", "problem"]),

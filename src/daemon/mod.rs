@@ -27,10 +27,11 @@ use crate::capture::CaptureLimits;
 use crate::clock::Clock;
 use crate::coliseum::Coliseum;
 use crate::config::{Config, Durability as ConfiguredDurability};
-use crate::disk::RealDisk;
 use crate::http::{self, HttpLimits};
+use crate::passport::keys::RECENT_KEYS;
 use crate::passport::{Durability, Passport, PassportOptions};
 use crate::projection::{self, Handle};
+use crate::world::World;
 
 /// A daemon that serves, in this process, on threads of its own.
 pub struct Running {
@@ -72,9 +73,10 @@ pub fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Running> {
         segment_bytes: config.passport.segment_bytes,
         min_free_bytes: config.passport.min_free_bytes,
         durability,
+        table_keys: RECENT_KEYS,
     };
     refuse_lost_log(&dir)?;
-    let passport = Passport::open(&options, Arc::new(RealDisk), clock.as_ref())?;
+    let passport = Passport::open(&options, &World::with_clock(clock.clone()))?;
     let log = passport.log();
     let coliseum = projection::start::<Coliseum>(
         &dir.join("projections"),

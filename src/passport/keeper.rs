@@ -19,6 +19,7 @@ use super::recovery::OpenError;
 use super::{EntrySource, ReadError, sealed};
 use crate::limits::{KEEPER_PAUSE_MS_MAX, KEEPER_PAUSE_MS_MIN, LIVE_INDEX_EVERY_MS};
 use crate::units::Seq;
+use crate::world::Random;
 
 /// What the writer hands over.
 pub(super) enum Task {
@@ -166,10 +167,16 @@ fn rebuild_keys(log: &Log, upkeep: &mut Upkeep, gap: SeqRange) -> Result<(), Kee
 }
 
 /// Opens the idempotency index and brings it up to the log's end, reading from the log what it lacks.
-pub(super) fn open_keys(log: &Log, log_id: [u8; 16]) -> Result<(KeyIndex, Upkeep), OpenError> {
+pub(super) fn open_keys(
+    log: &Log,
+    log_id: [u8; 16],
+    random: &dyn Random,
+    table_keys: usize,
+) -> Result<(KeyIndex, Upkeep), OpenError> {
     let dir = log.dir.join("keys");
     let failed = |error: KeyError| OpenError::io(&dir, io::Error::other(error.to_string()));
-    let opened = KeyIndex::open(log.disk.clone(), dir.clone(), log_id, log.durable()).map_err(failed)?;
+    let opened = KeyIndex::open(log.disk.clone(), random, dir.clone(), log_id, log.durable(), table_keys);
+    let opened = opened.map_err(failed)?;
     let (mut index, mut upkeep) = (opened.index, opened.upkeep);
     for dropped in &opened.report.dropped {
         tracing::warn!(file = dropped.name, why = dropped.why, "a file of the idempotency index was dropped");

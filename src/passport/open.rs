@@ -28,10 +28,10 @@ use super::spare::{self, SpareMaker};
 use super::status::WriterStatus;
 use super::watermark::Watermark;
 use super::writer::{Durability, Round, Writer, WriterOptions, place_in, random_id};
-use crate::clock::Clock;
 use crate::disk::{Disk, OpenMode};
 use crate::limits::APPEND_QUEUE_GROUPS_MAX;
 use crate::units::Seq;
+use crate::world::World;
 
 const ID_NAME: &str = "log.id";
 const ID_MAGIC: [u8; 8] = *b"CLMLOGID";
@@ -44,6 +44,8 @@ pub struct PassportOptions {
     pub segment_bytes: u64,
     pub min_free_bytes: u64,
     pub durability: Durability,
+    /// Idempotency keys in memory before they are written as a run: [`super::keys::RECENT_KEYS`].
+    pub table_keys: usize,
 }
 
 /// The open log. Closing it (or dropping it) syncs what was accepted.
@@ -66,7 +68,8 @@ impl Passport {
     /// # Errors
     /// Damage, with file, offset, seq and what to do; or an error of the disk. Nothing was changed then, but for a torn
     /// tail that was kept aside.
-    pub fn open(options: &PassportOptions, disk: Arc<dyn Disk>, clock: &dyn Clock) -> Result<Passport, OpenError> {
+    pub fn open(options: &PassportOptions, world: &World) -> Result<Passport, OpenError> {
+        let (disk, clock) = (world.disk.clone(), world.clock.as_ref());
         let dir = options.dir.clone();
         let failed = |error| OpenError::io(&options.dir, error);
         disk.create_dir_all(&dir).map_err(failed)?;
@@ -80,7 +83,7 @@ impl Passport {
             if stored_id.is_some() {
                 return Err(OpenError::lost_segments(&dir));
             }
-            recovered.segments.push(Arc::new(first_segment(disk.as_ref(), options).map_err(failed)?));
+            recovered.segments.push(Arc::new(first_segment(world, options).map_err(failed)?));
         }
         let active = recovered.segments.last().expect("there is a segment now").clone();
         let log_id = match active.as_ref() {
@@ -96,7 +99,7 @@ impl Passport {
         let watermark = Arc::new(Watermark::new(active.last_seq()));
         let unsealed: Vec<_> = recovered.segments[..recovered.segments.len() - 1].to_vec();
         let log = Arc::new(Log::new(disk.clone(), dir.clone(), watermark, recovered.segments, log_id));
-        let (keys, upkeep) = super::keeper::open_keys(&log, log_id)?;
+        let (keys, upkeep) = super::keeper::open_keys(&log, log_id, world.random.as_ref(), options.table_keys)?;
         let key_stats = keys.stats_source();
         let status = Arc::new(WriterStatus::default());
         let (tasks, todo) = unbounded();
@@ -109,6 +112,7 @@ impl Passport {
         let spares = SpareMaker::start(disk, dir, options.segment_bytes, options.min_free_bytes).map_err(failed)?;
         let writer = Writer {
             log: log.clone(),
+            world: world.clone(),
             keys,
             options: WriterOptions {
                 segment_bytes: options.segment_bytes,
@@ -218,12 +222,13 @@ fn start_writer(writer: Writer, queue: Queue, failure: watch::Sender<Option<Stri
 }
 
 /// The first segment of a new log.
-fn first_segment(disk: &dyn Disk, options: &PassportOptions) -> io::Result<Segment> {
+fn first_segment(world: &World, options: &PassportOptions) -> io::Result<Segment> {
+    let disk = world.disk.as_ref();
     let mut log_id = [0; 16];
-    getrandom::fill(&mut log_id).map_err(io::Error::other)?;
+    world.random.fill(&mut log_id)?;
     let header = SegmentHeader {
         log_id,
-        segment_id: random_id()?,
+        segment_id: random_id(world.random.as_ref())?,
         first_seq: Seq::new(1),
         file_bytes: options.segment_bytes,
         previous_segment_id: 0,

@@ -23,7 +23,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use super::batch::{self, HEADER_BYTES, RECORD_LENGTH_BYTES};
 use super::group::{AppendError, Group, Message, Outcome, Reply, Request};
 use super::keeper::Task;
-use super::keys::{Fingerprint, Hit, KeyError, KeyIndex, RECENT_KEYS};
+use super::keys::{Fingerprint, Hit, KeyError, KeyIndex};
 use super::log::{Log, Segment};
 use super::record;
 use super::segment::{BatchPlace, FIRST_BATCH_OFFSET, Places, RawSegment, SegmentHeader, raw_name};
@@ -32,6 +32,7 @@ use super::status::WriterStatus;
 use crate::event;
 use crate::limits::{FREE_SPACE_CHECK_MS, KEY_TABLES_BEHIND_MAX, LOG_BATCH_GATHER_BYTES};
 use crate::units::Seq;
+use crate::world::{Random, World};
 
 /// When an answer is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,7 @@ pub(super) struct WriterOptions {
 
 pub(super) struct Writer {
     pub log: Arc<Log>,
+    pub world: World,
     pub keys: KeyIndex,
     pub options: WriterOptions,
     pub status: Arc<WriterStatus>,
@@ -265,10 +267,11 @@ impl Writer {
     /// Looks at the free space, at most every [`FREE_SPACE_CHECK_MS`], and turns writes off and on by it.
     fn check_space(&mut self) {
         let every = Duration::from_millis(FREE_SPACE_CHECK_MS);
-        if self.looked_at.is_some_and(|at| at.elapsed() < every) {
+        let now = self.world.clock.instant();
+        if self.looked_at.is_some_and(|at| now.saturating_duration_since(at) < every) {
             return;
         }
-        self.looked_at = Some(Instant::now());
+        self.looked_at = Some(now);
         let min_free = self.options.min_free_bytes;
         // Nothing else tells of the tables that have become runs while no batch is written.
         self.keys.forget_installed();
@@ -281,7 +284,7 @@ impl Writer {
                  room, and writes go on",
                 self.wanted_bytes
             )),
-            Ok(_) if self.keys.recent_keys() > RECENT_KEYS * KEY_TABLES_BEHIND_MAX => {
+            Ok(_) if self.keys.are_behind(KEY_TABLES_BEHIND_MAX) => {
                 Some("the idempotency index cannot be written fast enough; see the log for why".into())
             }
             Ok(_) => None,
@@ -461,7 +464,7 @@ impl Writer {
         };
         let header = SegmentHeader {
             log_id: self.options.log_id,
-            segment_id: random_id()?,
+            segment_id: random_id(self.world.random.as_ref())?,
             first_seq: places.last_seq.next(),
             file_bytes: spare.bytes,
             previous_segment_id,
@@ -506,8 +509,8 @@ pub(super) fn place_in(
 }
 
 /// A number that no other segment has.
-pub(super) fn random_id() -> io::Result<u64> {
+pub(super) fn random_id(random: &dyn Random) -> io::Result<u64> {
     let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    random.fill(&mut bytes)?;
     Ok(u64::from_le_bytes(bytes) | 1)
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::layout::Layout;
 use super::run::{Run, RunEntries};
 use super::run_writer::RunWriter;
-use super::{Fingerprint, KeyError, MERGE_FAN_OUT, RECENT_KEYS, RUN_KEYS_MAX, SeqRange};
+use super::{Fingerprint, KeyError, MERGE_FAN_OUT, RUN_KEYS_MAX, SeqRange};
 use crate::disk::Disk;
 use crate::units::Seq;
 
@@ -24,12 +24,13 @@ pub struct RunInfo {
 /// Which of the runs, given in the order of the log, to join next: the smallest level first, `None` when all is well.
 ///
 /// Smaller runs between those of a level are joined with them. Runs with a gap between them are never joined.
-pub fn plan_merge(runs: &[RunInfo]) -> Option<Range<usize>> {
-    let top = runs.iter().map(|run| level(run.keys)).max()?;
+pub fn plan_merge(runs: &[RunInfo], table_keys: usize) -> Option<Range<usize>> {
+    let levels: Vec<u32> = runs.iter().map(|run| level(run.keys, table_keys as u64)).collect();
+    let top = *levels.iter().max()?;
     for joined_level in 0..=top {
         let mut start = 0;
         while start < runs.len() {
-            let (end, of_level, keys) = stretch(runs, start, joined_level);
+            let (end, of_level, keys) = stretch(runs, &levels, start, joined_level);
             if of_level >= MERGE_FAN_OUT && keys <= RUN_KEYS_MAX {
                 return Some(start..end);
             }
@@ -41,23 +42,23 @@ pub fn plan_merge(runs: &[RunInfo]) -> Option<Range<usize>> {
 
 /// The end of the neighbours from `start` on that are of `joined_level` or below, up to the fourth of that level; how many
 /// are of the level itself, and how many keys they hold.
-fn stretch(runs: &[RunInfo], start: usize, joined_level: u32) -> (usize, usize, u64) {
+fn stretch(runs: &[RunInfo], levels: &[u32], start: usize, joined_level: u32) -> (usize, usize, u64) {
     let (mut end, mut of_level, mut keys) = (start, 0, 0);
     while end < runs.len() && of_level < MERGE_FAN_OUT {
         let adjoins = end == start || runs[end - 1].range.last().next() == runs[end].range.first();
-        if !adjoins || level(runs[end].keys) > joined_level {
+        if !adjoins || levels[end] > joined_level {
             break;
         }
-        of_level += usize::from(level(runs[end].keys) == joined_level);
+        of_level += usize::from(levels[end] == joined_level);
         keys += runs[end].keys;
         end += 1;
     }
     (end, of_level, keys)
 }
 
-/// 0 for a sealed table, 1 for four of them, 2 for sixteen; the borders lie between those sizes.
-fn level(keys: u64) -> u32 {
-    match keys / (RECENT_KEYS as u64 * 2) {
+/// 0 for a full table, 1 for four of them, 2 for sixteen; the borders lie between those sizes.
+fn level(keys: u64, table_keys: u64) -> u32 {
+    match keys / (table_keys * 2) {
         0 => 0,
         tables => tables.ilog(MERGE_FAN_OUT as u64) + 1,
     }
@@ -124,7 +125,11 @@ mod tests {
 
     use super::*;
 
-    const TABLE: u64 = RECENT_KEYS as u64;
+    const TABLE: u64 = crate::passport::keys::RECENT_KEYS as u64;
+
+    fn plan_merge(runs: &[RunInfo]) -> Option<Range<usize>> {
+        super::plan_merge(runs, TABLE as usize)
+    }
 
     fn adjoining(keys: &[u64]) -> Vec<RunInfo> {
         let mut first = 1;
@@ -179,7 +184,7 @@ mod tests {
                 join(&mut runs, at);
             }
             for of_level in 0..8 {
-                assert!(runs.iter().filter(|run| level(run.keys) == of_level).count() <= 3);
+                assert!(runs.iter().filter(|run| level(run.keys, TABLE) == of_level).count() <= 3);
             }
         }
         assert_eq!(runs.len(), 1);

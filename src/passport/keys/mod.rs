@@ -63,6 +63,7 @@ use siphasher::sip::SipHasher13;
 
 use crate::disk::Disk;
 use crate::units::Seq;
+use crate::world::Random;
 
 pub use merge::{RunInfo, plan_merge};
 pub use open::{DroppedFile, OpenReport, Opened};
@@ -71,7 +72,7 @@ pub use upkeep::{Rebuild, Upkeep};
 use recent::Recent;
 use run_set::Shared;
 
-/// Keys in the recent table when it wants to be sealed. At a restart the log's entries behind the last run are read
+/// Keys in the recent table when it wants to be sealed, outside tests. At a restart the log's entries behind the last run are read
 /// again, so this also bounds the time to be ready.
 pub const RECENT_KEYS: usize = 1 << 18;
 /// Keys in one run; a merge that would exceed it is not planned.
@@ -79,8 +80,6 @@ pub const RUN_KEYS_MAX: u64 = 1 << 31;
 /// Adjacent runs of one level that are joined into one of the next.
 pub const MERGE_FAN_OUT: usize = 4;
 
-/// What a fresh recent table has room for. Tests seal small ones by the thousand, and let them grow.
-const TABLE_KEYS: usize = if cfg!(test) { 64 } else { RECENT_KEYS };
 /// Keys that [`KeyIndex::candidates_batch`] takes through one run at a time, so that their cache misses overlap.
 const LOOKUP_LANES: usize = 32;
 
@@ -211,6 +210,8 @@ pub struct KeyIndex {
     sealed_to: Seq,
     /// The last seq inserted; at least `sealed_to`.
     inserted_to: Seq,
+    /// Keys of a recent table that is full.
+    table_keys: usize,
 }
 
 impl KeyIndex {
@@ -221,18 +222,26 @@ impl KeyIndex {
     ///
     /// # Errors
     /// [`KeyError::Io`] where the disk fails. Damage is no error here: it is dropped and reported.
-    pub fn open(disk: Arc<dyn Disk>, dir: PathBuf, log_id: [u8; 16], log_end: Seq) -> Result<Opened, KeyError> {
-        open::open(disk, dir, log_id, log_end)
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        random: &dyn Random,
+        dir: PathBuf,
+        log_id: [u8; 16],
+        log_end: Seq,
+        table_keys: usize,
+    ) -> Result<Opened, KeyError> {
+        open::open(disk, random, dir, log_id, log_end, table_keys)
     }
 
-    fn over(shared: Arc<Shared>) -> KeyIndex {
+    fn over(shared: Arc<Shared>, table_keys: usize) -> KeyIndex {
         let covered_to = shared.runs.load().covered_to();
         KeyIndex {
             shared,
-            recent: Recent::with_room_for(TABLE_KEYS),
+            recent: Recent::with_room_for(room(table_keys)),
             sealed: VecDeque::new(),
             sealed_to: covered_to,
             inserted_to: covered_to,
+            table_keys,
         }
     }
 
@@ -309,9 +318,9 @@ impl KeyIndex {
         newest_first(found);
     }
 
-    /// Whether the recent table has reached [`RECENT_KEYS`], and it is time to seal.
+    /// Whether the recent table is full, and it is time to seal.
     pub fn wants_seal(&self) -> bool {
-        self.recent.len() >= RECENT_KEYS
+        self.recent.len() >= self.table_keys
     }
 
     /// Closes the recent table, which holds the keys of every entry behind the last seal up to `last`, for
@@ -323,7 +332,7 @@ impl KeyIndex {
     pub fn seal(&mut self, last: Seq) -> Arc<Sealed> {
         assert!(last >= self.inserted_to, "sealed at seq {last} with seq {} inserted", self.inserted_to);
         self.forget_installed();
-        let recent = std::mem::replace(&mut self.recent, Recent::with_room_for(TABLE_KEYS));
+        let recent = std::mem::replace(&mut self.recent, Recent::with_room_for(room(self.table_keys)));
         let sealed = Arc::new(Sealed { range: SeqRange::new(self.sealed_to.next(), last), recent });
         self.sealed_to = last;
         self.inserted_to = last;
@@ -342,8 +351,13 @@ impl KeyIndex {
         }
     }
 
-    /// Keys held in tables, sealed ones that are not yet forgotten included. Where it passes a few times [`RECENT_KEYS`],
-    /// the background thread is behind, and the caller should wait for it.
+    /// Whether more keys are held in memory than so many full tables: the background thread is behind, and the caller
+    /// should wait for it.
+    pub fn are_behind(&self, tables: usize) -> bool {
+        self.recent_keys() > self.table_keys * tables
+    }
+
+    /// Keys held in tables, sealed ones that are not yet forgotten included.
     pub fn recent_keys(&self) -> usize {
         self.recent.len() + self.sealed.iter().map(|sealed| sealed.recent.len()).sum::<usize>()
     }
@@ -352,6 +366,11 @@ impl KeyIndex {
     pub fn recent_bytes(&self) -> usize {
         self.recent.bytes() + self.sealed.iter().map(|sealed| sealed.recent.bytes()).sum::<usize>()
     }
+}
+
+/// What a fresh recent table has room for. Tests seal small ones by the thousand, and let them grow.
+fn room(table_keys: usize) -> usize {
+    if cfg!(test) { table_keys.min(64) } else { table_keys }
 }
 
 /// Sorts by descending seq; a seq seen both in a table and in its run counts once.

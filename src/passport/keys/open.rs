@@ -11,6 +11,7 @@ use super::run_writer::TMP_SUFFIX;
 use super::{Fingerprinter, KeyError, KeyIndex, SeqRange, Upkeep, secret};
 use crate::disk::Disk;
 use crate::units::Seq;
+use crate::world::Random;
 
 /// Both sides of an open index, and what its caller has to do before the first look-up.
 pub struct Opened {
@@ -38,8 +39,15 @@ pub struct DroppedFile {
     pub damaged: bool,
 }
 
-pub(super) fn open(disk: Arc<dyn Disk>, dir: PathBuf, log_id: [u8; 16], log_end: Seq) -> Result<Opened, KeyError> {
-    let mut opening = Opening { disk: &*disk, dir: &dir, dropped: Vec::new() };
+pub(super) fn open(
+    disk: Arc<dyn Disk>,
+    random: &dyn Random,
+    dir: PathBuf,
+    log_id: [u8; 16],
+    log_end: Seq,
+    table_keys: usize,
+) -> Result<Opened, KeyError> {
+    let mut opening = Opening { disk: &*disk, random, dir: &dir, dropped: Vec::new() };
     let (fingerprinter, runs) = opening.files(log_id, log_end).and_then(|(fingerprinter, ranges)| {
         let runs = opening.load(ranges, secret::check_value(&fingerprinter))?;
         Ok((fingerprinter, runs))
@@ -51,12 +59,13 @@ pub(super) fn open(disk: Arc<dyn Disk>, dir: PathBuf, log_id: [u8; 16], log_end:
     let runs = RunSet::new(runs, covered_to);
     let report = OpenReport { gaps: runs.gaps().to_vec(), tail_after: covered_to, dropped };
     let shared = Arc::new(Shared::new(fingerprinter, runs));
-    let upkeep = Upkeep::over(Arc::clone(&shared), disk, dir);
-    Ok(Opened { index: KeyIndex::over(shared), upkeep, report })
+    let upkeep = Upkeep::over(Arc::clone(&shared), disk, dir, table_keys);
+    Ok(Opened { index: KeyIndex::over(shared, table_keys), upkeep, report })
 }
 
 struct Opening<'a> {
     disk: &'a dyn Disk,
+    random: &'a dyn Random,
     dir: &'a Path,
     dropped: Vec<DroppedFile>,
 }
@@ -81,7 +90,7 @@ impl Opening<'_> {
                     self.drop_file(super::run::file_name(range), why, true)?;
                 }
                 self.sync_removals()?;
-                secret::make(self.disk, self.dir, log_id)?
+                secret::make(self.disk, self.random, self.dir, log_id)?
             }
         };
         let beyond = ranges.extract_if(.., |range| range.last() > log_end).collect::<Vec<_>>();

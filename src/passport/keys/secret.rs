@@ -14,6 +14,7 @@ use super::layout::little_endian;
 use super::run_writer::TMP_SUFFIX;
 use super::{Fingerprinter, KeyError};
 use crate::disk::{Disk, OpenMode};
+use crate::world::Random;
 
 pub(super) const FILE_NAME: &str = "fingerprint.key";
 
@@ -54,10 +55,15 @@ pub(super) fn load(
 }
 
 /// Draws a new key and makes it durable.
-pub(super) fn make(disk: &dyn Disk, dir: &Path, log_id: [u8; 16]) -> Result<Fingerprinter, KeyError> {
+pub(super) fn make(
+    disk: &dyn Disk,
+    random: &dyn Random,
+    dir: &Path,
+    log_id: [u8; 16],
+) -> Result<Fingerprinter, KeyError> {
     let mut key = [0; 16];
-    let drawn = getrandom::fill(&mut key).map_err(io::Error::other);
-    drawn
+    random
+        .fill(&mut key)
         .and_then(|()| write(disk, dir, &key, log_id))
         .map_err(|source| KeyError::Io { file: dir.join(FILE_NAME).display().to_string(), source })?;
     Ok(fingerprinter(&key))

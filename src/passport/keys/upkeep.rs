@@ -10,14 +10,14 @@ use super::run::{Run, RunEntries, file_name};
 use super::run_set::{RunSet, Shared};
 use super::run_writer::RunWriter;
 use super::secret;
-use super::{Fingerprint, Fingerprinter, KeyError, RECENT_KEYS, Sealed, SeqRange, StatsSource};
+use super::{Fingerprint, Fingerprinter, KeyError, Sealed, SeqRange, StatsSource};
 use crate::disk::Disk;
 use crate::units::Seq;
 
 /// Keys that one [`Upkeep::step`] moves: a few milliseconds.
 const STEP_KEYS: usize = 1 << 16;
-/// Keys that a rebuild sorts in memory at a time.
-const REBUILD_KEYS: usize = RECENT_KEYS * 4;
+/// Full tables of keys that a rebuild sorts in memory at a time.
+const REBUILD_TABLES: usize = 4;
 
 /// Makes, joins and removes runs. There is one for an index, so that the set of runs has one owner.
 ///
@@ -29,13 +29,14 @@ pub struct Upkeep {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     key_check: u64,
+    table_keys: usize,
     merge: Option<Merge>,
 }
 
 impl Upkeep {
-    pub(super) fn over(shared: Arc<Shared>, disk: Arc<dyn Disk>, dir: PathBuf) -> Upkeep {
+    pub(super) fn over(shared: Arc<Shared>, disk: Arc<dyn Disk>, dir: PathBuf, table_keys: usize) -> Upkeep {
         let key_check = secret::check_value(&shared.fingerprinter);
-        Upkeep { shared, disk, dir, key_check, merge: None }
+        Upkeep { shared, disk, dir, key_check, table_keys, merge: None }
     }
 
     pub fn fingerprinter(&self) -> Fingerprinter {
@@ -125,13 +126,13 @@ impl Upkeep {
     /// If `gap` is not one of [`Upkeep::gaps`].
     pub fn rebuild(&mut self, gap: SeqRange) -> Rebuild<'_> {
         assert!(self.gaps().contains(&gap), "seq {gap} is no gap");
-        let chunk = Vec::with_capacity(REBUILD_KEYS);
+        let chunk = Vec::new();
         Rebuild { upkeep: self, chunk, from: gap.first(), added_to: Seq::ZERO, gap }
     }
 
     fn planned(&self) -> Result<Option<Merge>, KeyError> {
         let runs = self.shared.runs.load();
-        let Some(at) = plan_merge(&infos(&runs)) else { return Ok(None) };
+        let Some(at) = plan_merge(&infos(&runs), self.table_keys) else { return Ok(None) };
         let inputs = &runs.as_slice()[at];
         Merge::start(Arc::clone(&self.disk), self.dir.clone(), self.key_check, inputs).map(Some)
     }
@@ -179,7 +180,7 @@ fn infos(runs: &RunSet) -> Vec<RunInfo> {
     runs.as_slice().iter().map(|run| RunInfo { range: run.range(), keys: run.keys() }).collect()
 }
 
-/// Fills one gap, in bounded memory: every million keys become a run, which the usual merges join.
+/// Fills one gap, in bounded memory: every four full tables become a run, which the usual merges join.
 pub struct Rebuild<'a> {
     upkeep: &'a mut Upkeep,
     chunk: Vec<(Fingerprint, Seq)>,
@@ -199,7 +200,7 @@ impl Rebuild<'_> {
     /// If `seq` is outside the gap or not above the last.
     pub fn add(&mut self, fingerprint: Fingerprint, seq: Seq) -> Result<(), KeyError> {
         assert!(self.gap.contains(seq) && seq > self.added_to, "seq {seq} is not next in the gap {}", self.gap);
-        if self.chunk.len() == REBUILD_KEYS {
+        if self.chunk.len() == self.upkeep.table_keys * REBUILD_TABLES {
             self.write_chunk(self.added_to)?;
         }
         self.chunk.push((fingerprint, seq));

@@ -16,6 +16,7 @@ use super::*;
 use crate::clock::ManualClock;
 use crate::disk::{DirEntry, Disk, DiskFile, OpenMode, RealDisk};
 use crate::limits::SEGMENT_BYTES_MIN;
+use crate::world::World;
 
 fn options(dir: &Path) -> PassportOptions {
     PassportOptions {
@@ -23,11 +24,17 @@ fn options(dir: &Path) -> PassportOptions {
         segment_bytes: SEGMENT_BYTES_MIN,
         min_free_bytes: 0,
         durability: Durability::Sync,
+        table_keys: keys::RECENT_KEYS,
     }
 }
 
+fn world(disk: impl Disk) -> World {
+    let clock = Arc::new(ManualClock::new(Timestamp::from_micros(0)));
+    World { disk: Arc::new(disk), ..World::with_clock(clock) }
+}
+
 fn open(dir: &Path) -> Result<Passport, OpenError> {
-    Passport::open(&options(dir), Arc::new(RealDisk), &ManualClock::new(Timestamp::from_micros(0)))
+    Passport::open(&options(dir), &world(RealDisk))
 }
 
 fn payload(user: &str, number: u32) -> String {
@@ -259,9 +266,8 @@ fn a_log_on_a_full_disk_is_read_only_before_anyone_writes_and_until_there_is_roo
     let disk = FailingDisk::default();
     append(&disk.open_log(dir.path()), &[(1, 1)]);
     disk.free.store(10, Ordering::SeqCst);
-    let clock = ManualClock::new(Timestamp::from_micros(0));
     let options = PassportOptions { min_free_bytes: 1000, ..options(dir.path()) };
-    let passport = Passport::open(&options, Arc::new(disk.clone()), &clock).expect("opens");
+    let passport = Passport::open(&options, &world(disk.clone())).expect("opens");
     let becomes = |is_read_only: bool| {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
         while passport.status().read_only().is_some() != is_read_only {
@@ -295,8 +301,7 @@ impl Default for FailingDisk {
 
 impl FailingDisk {
     fn open_log(&self, dir: &Path) -> Passport {
-        let clock = ManualClock::new(Timestamp::from_micros(0));
-        Passport::open(&options(dir), Arc::new(self.clone()), &clock).expect("opens")
+        Passport::open(&options(dir), &world(self.clone())).expect("opens")
     }
 }
 struct FailingFile {
@@ -318,8 +323,17 @@ impl Disk for FailingDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         RealDisk.rename(from, to)
     }
+    fn list_dirs(&self, dir: &Path) -> io::Result<Vec<String>> {
+        RealDisk.list_dirs(dir)
+    }
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealDisk.hard_link(from, to)
+    }
     fn remove(&self, path: &Path) -> io::Result<()> {
         RealDisk.remove(path)
+    }
+    fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
+        RealDisk.remove_dir_all(dir)
     }
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         RealDisk.sync_dir(dir)

@@ -167,6 +167,18 @@ impl Disk for MemoryDisk {
         self.0.lock().names.remove(path).map(drop).ok_or_else(not_found)
     }
 
+    fn list_dirs(&self, _: &Path) -> io::Result<Vec<String>> {
+        unreachable!("an index has no directories in its own")
+    }
+
+    fn hard_link(&self, _: &Path, _: &Path) -> io::Result<()> {
+        unreachable!("an index links nothing")
+    }
+
+    fn remove_dir_all(&self, _: &Path) -> io::Result<()> {
+        unreachable!("an index removes no directories")
+    }
+
     fn sync_dir(&self, _: &Path) -> io::Result<()> {
         self.call()?;
         let mut state = self.0.lock();

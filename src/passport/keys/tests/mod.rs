@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use super::layout::{HEADER_BYTES, Header, Layout};
 use super::run::file_name;
 use super::*;
+use crate::world::SystemRandom;
 use memory_disk::{MemoryDisk, Survives};
 
 const DIR: &str = "passport/keys";
@@ -40,7 +41,8 @@ impl Bed {
 
     fn open(disk: MemoryDisk, log: Vec<Fingerprint>) -> Result<(Bed, OpenReport), KeyError> {
         let log_end = Seq::new(log.len() as u64);
-        let opened = KeyIndex::open(Arc::new(disk.clone()), PathBuf::from(DIR), LOG, log_end)?;
+        let opened =
+            KeyIndex::open(Arc::new(disk.clone()), &SystemRandom, PathBuf::from(DIR), LOG, log_end, RECENT_KEYS)?;
         let bed = Bed { disk, log, index: opened.index, upkeep: opened.upkeep, waiting: VecDeque::new() };
         Ok((bed, opened.report))
     }
@@ -214,7 +216,9 @@ fn act(mut bed: Bed, action: &Action, pool: &[Fingerprint]) -> Bed {
         }
         Action::LoseFile(file) => {
             let files = bed.files();
+            // For good: a run that comes back after the log was cut would speak of other entries.
             bed.disk.remove(&Path::new(DIR).join(file.get(&files))).unwrap();
+            bed.disk.sync_dir(Path::new(DIR)).unwrap();
             bed = bed.reopen();
         }
     }
@@ -430,7 +434,16 @@ fn without_its_fingerprint_key_or_with_another_logs_every_run_is_dropped() {
         ("another length", |disk, path| disk.damage(path, |bytes| bytes.truncate(9))),
         ("another log", |disk, path| {
             disk.remove(path).unwrap();
-            KeyIndex::open(Arc::new(disk.clone()), "passport/keys".into(), [9; 16], Seq::new(300)).map(drop).unwrap();
+            KeyIndex::open(
+                Arc::new(disk.clone()),
+                &SystemRandom,
+                "passport/keys".into(),
+                [9; 16],
+                Seq::new(300),
+                RECENT_KEYS,
+            )
+            .map(drop)
+            .unwrap();
         }),
     ];
     for (why, change) in changes {

@@ -109,7 +109,7 @@ fn a_range_without_keys_is_covered_all_the_same() {
     let sealed = bed.index.seal(Seq::new(9));
     bed.upkeep.write(&sealed).unwrap();
     assert_eq!(bed.index.stats_source().stats().covered_to, Seq::new(9));
-    let opened = KeyIndex::open(Arc::new(bed.disk), DIR.into(), LOG, Seq::new(9)).unwrap();
+    let opened = KeyIndex::open(Arc::new(bed.disk), &SystemRandom, DIR.into(), LOG, Seq::new(9), RECENT_KEYS).unwrap();
     assert_eq!(opened.report.tail_after, Seq::new(9));
     let mut found = Vec::new();
     opened.index.candidates(Fingerprint::new(5), &mut found).unwrap();
