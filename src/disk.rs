@@ -4,7 +4,7 @@
 //! Every call either did all of its work or returns an error. Nothing is durable before [`DiskFile::sync`] returned for
 //! the bytes, and [`Disk::sync_dir`] for a name made, moved or removed.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -49,6 +49,20 @@ pub trait Disk: Send + Sync + 'static {
     fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
 }
 
+/// Makes a directory and every name that leads to it durable: a log in a directory that is gone after a power cut is gone.
+/// Stops at the first directory above it that may not be read, which was not made by whoever asks.
+pub fn make_dir_durable(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    disk.create_dir_all(dir)?;
+    for above in dir.ancestors() {
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        match disk.sync_dir(above) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && above != dir => return Ok(()),
+            synced => synced?,
+        }
+    }
+    Ok(())
+}
+
 /// An open file. Reads and writes name their offset: there is no position to keep in two places.
 pub trait DiskFile: Send + Sync {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
@@ -57,6 +71,9 @@ pub trait DiskFile: Send + Sync {
     fn truncate(&self, len_bytes: u64) -> io::Result<()>;
     /// `fdatasync`: bytes and length are durable. An error is final: what was written may be gone from the cache.
     fn sync(&self) -> io::Result<()>;
+    /// Takes the file for this handle alone, until [`DiskFile::unlock`] or the handle's end; `false` if another has it.
+    fn try_lock(&self) -> io::Result<bool>;
+    fn unlock(&self) -> io::Result<()>;
 }
 
 /// The real file system.
@@ -154,5 +171,15 @@ impl DiskFile for File {
     }
     fn sync(&self) -> io::Result<()> {
         self.sync_data()
+    }
+    fn try_lock(&self) -> io::Result<bool> {
+        match File::try_lock(self) {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+    fn unlock(&self) -> io::Result<()> {
+        File::unlock(self)
     }
 }

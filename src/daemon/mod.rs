@@ -30,7 +30,7 @@ use crate::config::{Config, Durability as ConfiguredDurability};
 use crate::http::{self, HttpLimits};
 use crate::passport::keys::RECENT_KEYS;
 use crate::passport::{Durability, Passport, PassportOptions};
-use crate::projection::{self, Handle};
+use crate::projection::{self, Followed, Handle};
 use crate::world::World;
 
 /// A daemon that serves, in this process, on threads of its own.
@@ -76,15 +76,14 @@ pub fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Running> {
         table_keys: RECENT_KEYS,
     };
     refuse_lost_log(&dir)?;
-    let passport = Passport::open(&options, &World::with_clock(clock.clone()))?;
+    let world = World::with_clock(clock.clone());
+    let passport = Passport::open(&options, &world)?;
     let log = passport.log();
     let coliseum = projection::start::<Coliseum>(
         &dir.join("projections"),
         config.scoring.clone(),
-        log.clone(),
-        passport.watermark(),
-        clock.clone(),
-        passport.log_id(),
+        Followed { log: log.clone(), watermark: passport.watermark(), log_id: passport.log_id() },
+        &world,
         projection_options(&config),
     )?;
     let api = Arc::new(Api {

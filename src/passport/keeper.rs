@@ -43,7 +43,7 @@ pub(super) struct Keeper {
 
 /// Why something in the background did not work.
 #[derive(Debug, thiserror::Error)]
-enum KeeperError {
+pub(super) enum KeeperError {
     #[error(transparent)]
     Read(#[from] ReadError),
     #[error(transparent)]
@@ -53,9 +53,12 @@ enum KeeperError {
 }
 
 impl Keeper {
-    pub fn start(log: Arc<Log>, upkeep: Upkeep, tasks: Receiver<Task>) -> io::Result<JoinHandle<()>> {
-        let keeper = Keeper { log, upkeep, seals: VecDeque::new(), tables: VecDeque::new(), not_before: None };
-        std::thread::Builder::new().name("keeper".into()).spawn(move || keeper.run(&tasks))
+    pub fn new(log: Arc<Log>, upkeep: Upkeep) -> Keeper {
+        Keeper { log, upkeep, seals: VecDeque::new(), tables: VecDeque::new(), not_before: None }
+    }
+
+    pub fn start_thread(self, tasks: Receiver<Task>) -> io::Result<JoinHandle<()>> {
+        std::thread::Builder::new().name("keeper".into()).spawn(move || self.run(&tasks))
     }
 
     fn run(mut self, tasks: &Receiver<Task>) {
@@ -74,17 +77,8 @@ impl Keeper {
                     Err(RecvTimeoutError::Disconnected) => return,
                 }
             };
-            match task {
-                Some(Task::Stop) => return,
-                Some(Task::Seal(segment)) => self.seals.push_back(segment),
-                Some(Task::Keys(table)) => self.tables.push_back(table),
-                Some(Task::MendKeys(run)) => {
-                    tracing::warn!(seq = %run, "a run of idempotency keys is damaged and is made again from the log");
-                    if let Err(error) = self.upkeep.discard(run) {
-                        tracing::warn!(%error, "the damaged run's file is left for the next start to remove");
-                    }
-                }
-                None => {}
+            if task.is_some_and(|task| self.take(task)) {
+                return;
             }
             if self.not_before.is_some_and(|(at, _)| Instant::now() < at) {
                 busy = false;
@@ -107,8 +101,24 @@ impl Keeper {
         }
     }
 
+    /// Puts a task where its turn comes; `true` if it says stop.
+    pub fn take(&mut self, task: Task) -> bool {
+        match task {
+            Task::Stop => return true,
+            Task::Seal(segment) => self.seals.push_back(segment),
+            Task::Keys(table) => self.tables.push_back(table),
+            Task::MendKeys(run) => {
+                tracing::warn!(seq = %run, "a run of idempotency keys is damaged and is made again from the log");
+                if let Err(error) = self.upkeep.discard(run) {
+                    tracing::warn!(%error, "the damaged run's file is left for the next start to remove");
+                }
+            }
+        }
+        false
+    }
+
     /// Does one piece of work; `false` where there was none.
-    fn step(&mut self) -> Result<bool, KeeperError> {
+    pub fn step(&mut self) -> Result<bool, KeeperError> {
         if let Some(gap) = self.upkeep.gaps().first() {
             rebuild_keys(&self.log, &mut self.upkeep, *gap)?;
             return Ok(true);
@@ -127,7 +137,7 @@ impl Keeper {
         if let Some(active) = active {
             self.log.indexes.catch_up(&self.log, &active, self.log.durable())?;
         }
-        Ok(self.upkeep.step()?)
+        join_keys(&mut self.upkeep)
     }
 }
 
@@ -147,6 +157,30 @@ fn seal(log: &Log, segment: &Segment) -> Result<(), KeeperError> {
     log.indexes.forget_live(first_seq);
     log.disk.remove(&raw.path)?;
     Ok(())
+}
+
+/// Joins a few runs of keys, or finds that one of them is damaged and throws it away: its range is a gap then, to be
+/// filled from the log. `false` where nothing was to do.
+fn join_keys(upkeep: &mut Upkeep) -> Result<bool, KeeperError> {
+    match upkeep.step() {
+        Err(KeyError::Damaged { run, offset, what, .. }) => {
+            tracing::warn!(seq = %run, offset, what, "a run of idempotency keys is damaged and is made again from the log");
+            upkeep.discard(run)?;
+            Ok(true)
+        }
+        stepped => Ok(stepped?),
+    }
+}
+
+/// Fills every gap and joins what can be joined, until nothing of either is left to do.
+fn settle_keys(log: &Log, upkeep: &mut Upkeep) -> Result<(), KeeperError> {
+    loop {
+        if let Some(gap) = upkeep.gaps().first() {
+            rebuild_keys(log, upkeep, *gap)?;
+        } else if !join_keys(upkeep)? {
+            return Ok(());
+        }
+    }
 }
 
 /// Fills a range that no run covers from the log.
@@ -181,25 +215,22 @@ pub(super) fn open_keys(
     for dropped in &opened.report.dropped {
         tracing::warn!(file = dropped.name, why = dropped.why, "a file of the idempotency index was dropped");
     }
-    for gap in opened.report.gaps {
-        rebuild_keys(log, &mut upkeep, gap).map_err(|error| match error {
-            KeeperError::Read(error) => OpenError::from(error),
-            KeeperError::Keys(error) => failed(error),
-            KeeperError::Io(error) => OpenError::io(&dir, error),
-        })?;
-    }
+    let stopped = |error| match error {
+        KeeperError::Read(error) => OpenError::from(error),
+        KeeperError::Keys(error) => failed(error),
+        KeeperError::Io(error) => OpenError::io(&dir, error),
+    };
+    settle_keys(log, &mut upkeep).map_err(stopped)?;
     let mut written = Ok(());
     log.scan(opened.report.tail_after, &mut |entry| {
         index.insert(index.fingerprint(entry.envelope.message_id), entry.seq);
         if index.wants_seal() {
-            written = upkeep.write(&index.seal(entry.seq)).and_then(|()| {
-                while upkeep.step()? {}
-                Ok(())
-            });
+            let sealed = index.seal(entry.seq);
+            written = upkeep.write(&sealed).map_err(KeeperError::from).and_then(|()| settle_keys(log, &mut upkeep));
             index.forget_installed();
         }
         if written.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
-    written.map_err(failed)?;
+    written.map_err(stopped)?;
     Ok((index, upkeep))
 }

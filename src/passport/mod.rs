@@ -25,7 +25,7 @@ mod writer;
 
 pub use group::{AppendError, Appender, Group, Outcome};
 pub use log::Log;
-pub use open::{Passport, PassportOptions};
+pub use open::{Passport, PassportOptions, Stepped};
 pub use record::{Entry, Envelope};
 pub use recovery::{OpenError, TornTail, survey};
 pub use status::{SYNC_BUCKETS_US, WriterCounts, WriterStatus};

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crossbeam_channel::{Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use tokio::sync::watch;
 
 use super::group::{self, Appender, Message, Queue};
@@ -24,11 +24,11 @@ use super::keys::StatsSource;
 use super::log::{Log, Segment};
 use super::recovery::{self, OpenError, TornTail};
 use super::segment::{SegmentHeader, file_name};
-use super::spare::{self, SpareMaker};
+use super::spare::{self, Recipe, SpareMaker};
 use super::status::WriterStatus;
 use super::watermark::Watermark;
 use super::writer::{Durability, Round, Writer, WriterOptions, place_in, random_id};
-use crate::disk::{Disk, OpenMode};
+use crate::disk::{Disk, OpenMode, make_dir_durable};
 use crate::limits::APPEND_QUEUE_GROUPS_MAX;
 use crate::units::Seq;
 use crate::world::World;
@@ -48,8 +48,18 @@ pub struct PassportOptions {
     pub table_keys: usize,
 }
 
-/// The open log. Closing it (or dropping it) syncs what was accepted.
-pub struct Passport {
+/// The log opened and recovered, its parts not set going yet. [`Passport`] runs each of them on a thread; a simulation
+/// takes their steps itself, in an order of its own, one at a time.
+pub struct Stepped {
+    parts: Parts,
+    writer: Writer,
+    queue: Queue,
+    keeper: Keeper,
+    tasks: Receiver<Task>,
+}
+
+/// What both forms have in common.
+struct Parts {
     log: Arc<Log>,
     appender: Appender,
     status: Arc<WriterStatus>,
@@ -57,25 +67,26 @@ pub struct Passport {
     log_id: [u8; 16],
     created: bool,
     torn: Option<TornTail>,
+}
+
+/// The open log. Closing it (or dropping it) syncs what was accepted.
+pub struct Passport {
+    parts: Parts,
     failed: watch::Receiver<Option<String>>,
     writer: Option<JoinHandle<()>>,
     keeper: Option<(Sender<Task>, JoinHandle<()>)>,
 }
 
-impl Passport {
-    /// Recovers the log of a directory, made if it is not there, and starts its threads.
+impl Stepped {
+    /// Recovers the log of a directory, made if it is not there.
     ///
     /// # Errors
-    /// Damage, with file, offset, seq and what to do; or an error of the disk. Nothing was changed then, but for a torn
-    /// tail that was kept aside.
-    pub fn open(options: &PassportOptions, world: &World) -> Result<Passport, OpenError> {
+    /// As [`Passport::open`].
+    pub fn open(options: &PassportOptions, world: &World) -> Result<Stepped, OpenError> {
         let (disk, clock) = (world.disk.clone(), world.clock.as_ref());
         let dir = options.dir.clone();
         let failed = |error| OpenError::io(&options.dir, error);
-        disk.create_dir_all(&dir).map_err(failed)?;
-        if let Some(parent) = dir.parent() {
-            disk.sync_dir(parent).map_err(failed)?;
-        }
+        make_dir_durable(disk.as_ref(), &dir).map_err(failed)?;
         let mut recovered = recovery::recover(disk.as_ref(), clock, &dir)?;
         let stored_id = read_id(disk.as_ref(), &dir)?;
         let created = recovered.segments.is_empty();
@@ -102,76 +113,130 @@ impl Passport {
         let (keys, upkeep) = super::keeper::open_keys(&log, log_id, world.random.as_ref(), options.table_keys)?;
         let key_stats = keys.stats_source();
         let status = Arc::new(WriterStatus::default());
-        let (tasks, todo) = unbounded();
+        let (to_keeper, tasks) = unbounded();
         for segment in unsealed {
             if let Segment::Raw(_) = segment.as_ref() {
-                tasks.send(Task::Seal(segment)).expect("the keeper's queue is open");
+                to_keeper.send(Task::Seal(segment)).expect("the keeper's queue is open");
             }
         }
-        let keeper = Keeper::start(log.clone(), upkeep, todo).map_err(failed)?;
-        let spares = SpareMaker::start(disk, dir, options.segment_bytes, options.min_free_bytes).map_err(failed)?;
+        let (segment_bytes, min_free_bytes) = (options.segment_bytes, options.min_free_bytes);
         let writer = Writer {
             log: log.clone(),
             world: world.clone(),
             keys,
-            options: WriterOptions {
-                segment_bytes: options.segment_bytes,
-                min_free_bytes: options.min_free_bytes,
-                durability: options.durability,
-                log_id,
-            },
+            options: WriterOptions { segment_bytes, min_free_bytes, durability: options.durability, log_id },
             status: status.clone(),
-            spares,
-            keeper: tasks.clone(),
+            spares: SpareMaker::new(Recipe { disk, dir, bytes: segment_bytes, min_free_bytes }),
+            keeper: to_keeper,
             active,
             round: Round::default(),
+            held: None,
             looked_at: None,
             wanted_bytes: 0,
         };
-        let (appender, waiting) = group::queue(APPEND_QUEUE_GROUPS_MAX);
-        let (failure, failed_to) = watch::channel(None);
-        let thread = start_writer(writer, waiting, failure).map_err(|error| OpenError::io(&options.dir, error))?;
-        Ok(Passport {
-            log,
-            appender,
-            status,
-            key_stats,
-            log_id,
-            created,
-            torn: recovered.torn,
-            failed: failed_to,
-            writer: Some(thread),
-            keeper: Some((tasks, keeper)),
-        })
+        let keeper = Keeper::new(log.clone(), upkeep);
+        let (appender, queue) = group::queue(APPEND_QUEUE_GROUPS_MAX);
+        let parts = Parts { log, appender, status, key_stats, log_id, created, torn: recovered.torn };
+        Ok(Stepped { parts, writer, queue, keeper, tasks })
     }
 
     pub fn log(&self) -> Arc<Log> {
-        self.log.clone()
+        self.parts.log.clone()
     }
     pub fn appender(&self) -> Appender {
-        self.appender.clone()
+        self.parts.appender.clone()
     }
     pub fn watermark(&self) -> Arc<Watermark> {
-        self.log.watermark.clone()
+        self.parts.log.watermark.clone()
     }
     pub fn status(&self) -> Arc<WriterStatus> {
-        self.status.clone()
+        self.parts.status.clone()
+    }
+    pub fn log_id(&self) -> [u8; 16] {
+        self.parts.log_id
+    }
+    pub fn torn_tail(&self) -> Option<&TornTail> {
+        self.parts.torn.as_ref()
+    }
+    /// Files of sorted idempotency keys.
+    pub fn key_runs(&self) -> u64 {
+        self.parts.key_stats.stats().runs
+    }
+
+    /// The writer's turn: one batch of what waits; `false` where nothing did.
+    ///
+    /// # Errors
+    /// A write or sync that failed: it is final, and this log must be dropped.
+    pub fn write(&mut self) -> io::Result<bool> {
+        self.writer.step(&self.queue)
+    }
+
+    /// The turn of the thread that makes segments ahead of need; `false` where none was wanted.
+    pub fn make_spare(&mut self) -> bool {
+        self.writer.spares.step()
+    }
+
+    /// The keeper's turn: one piece of background work; `false` where there was none.
+    ///
+    /// # Errors
+    /// In words, what did not work; it is tried again at the next turn.
+    pub fn keep(&mut self) -> Result<bool, String> {
+        while let Ok(task) = self.tasks.try_recv() {
+            self.keeper.take(task);
+        }
+        self.keeper.step().map_err(|error| error.to_string())
+    }
+
+    /// Sets every part going on a thread of its own.
+    fn start_threads(self, dir: &Path) -> Result<Passport, OpenError> {
+        let failed = |error| OpenError::io(dir, error);
+        let Stepped { parts, mut writer, queue, keeper, tasks } = self;
+        let to_keeper = writer.keeper.clone();
+        let keeper = keeper.start_thread(tasks).map_err(failed)?;
+        writer.spares.start_thread().map_err(failed)?;
+        let (failure, failed_to) = watch::channel(None);
+        let writer = start_writer(writer, queue, failure).map_err(failed)?;
+        Ok(Passport { parts, failed: failed_to, writer: Some(writer), keeper: Some((to_keeper, keeper)) })
+    }
+}
+
+impl Passport {
+    /// Recovers the log of a directory, made if it is not there, and starts its threads.
+    ///
+    /// # Errors
+    /// Damage, with file, offset, seq and what to do; or an error of the disk. Nothing was changed then, but for a torn
+    /// tail that was kept aside.
+    pub fn open(options: &PassportOptions, world: &World) -> Result<Passport, OpenError> {
+        Stepped::open(options, world)?.start_threads(&options.dir)
+    }
+
+    pub fn log(&self) -> Arc<Log> {
+        self.parts.log.clone()
+    }
+    pub fn appender(&self) -> Appender {
+        self.parts.appender.clone()
+    }
+    pub fn watermark(&self) -> Arc<Watermark> {
+        self.parts.log.watermark.clone()
+    }
+    pub fn status(&self) -> Arc<WriterStatus> {
+        self.parts.status.clone()
     }
     /// The idempotency index's figures.
     pub fn key_stats(&self) -> StatsSource {
-        self.key_stats.clone()
+        self.parts.key_stats.clone()
     }
     /// Random, made with the log; a projection of another log is rebuilt.
     pub fn log_id(&self) -> [u8; 16] {
-        self.log_id
+        self.parts.log_id
     }
     /// Whether this start made the log.
     pub fn created(&self) -> bool {
-        self.created
+        self.parts.created
     }
     /// The tail that recovery cut off, if it did.
     pub fn torn_tail(&self) -> Option<&TornTail> {
-        self.torn.as_ref()
+        self.parts.torn.as_ref()
     }
     /// Becomes `Some(why)` when the writer has failed for good: the daemon must stop with a non-zero status.
     pub fn failure(&self) -> watch::Receiver<Option<String>> {
@@ -186,7 +251,7 @@ impl Passport {
     fn stop(&mut self) {
         if let Some(writer) = self.writer.take() {
             // A writer that has failed has closed its queue.
-            let _ = self.appender.queue.send(Message::Stop);
+            let _ = self.parts.appender.queue.send(Message::Stop);
             join(writer);
         }
         if let Some((tasks, keeper)) = self.keeper.take() {
@@ -234,7 +299,7 @@ fn first_segment(world: &World, options: &PassportOptions) -> io::Result<Segment
         previous_segment_id: 0,
         previous_checksum: 0,
     };
-    let spare = spare::make(disk, &options.dir, options.segment_bytes, 0)?;
+    let spare = spare::make(disk, &options.dir, spare::AT_ONCE_NAME, options.segment_bytes, 0)?;
     Ok(Segment::Raw(place_in(disk, &options.dir, spare, header)?))
 }
 

@@ -26,7 +26,7 @@ use super::segment::{
 };
 use crate::clock::Clock;
 use crate::disk::{Disk, DiskFile, OpenMode};
-use crate::units::Seq;
+use crate::units::{Seq, Timestamp};
 
 /// Why the log could not be opened. The message names file, offset, seq and the next command.
 #[derive(Debug, thiserror::Error)]
@@ -193,6 +193,9 @@ pub(super) fn recover(disk: &dyn Disk, clock: &dyn Clock, dir: &Path) -> Result<
                         cut(disk, clock, &raw, tail, &error)?;
                     }
                 }
+                if at + 1 == all.len() {
+                    write_last_batch_again(&raw).map_err(|error| OpenError::io(&raw.path, error))?;
+                }
                 Segment::Raw(raw)
             }
             sealed => sealed,
@@ -234,10 +237,6 @@ fn open_segment(disk: &dyn Disk, dir: &Path, files: Files, mend: bool) -> Result
     }
     let failed = |error| OpenError::io(&raw_path, error);
     let file = disk.open(&raw_path, if mend { OpenMode::Update } else { OpenMode::Read }).map_err(failed)?;
-    if mend {
-        // What a killed process wrote may lie in the page cache only; nothing is taken for durable before it is.
-        file.sync().map_err(failed)?;
-    }
     let file_bytes = file.len_bytes().map_err(failed)?;
     let damaged = |what: String| OpenError::damaged(file_name(&raw_path), 0, first, what);
     let mut block = vec![0; FIRST_BATCH_OFFSET.min(file_bytes) as usize];
@@ -312,6 +311,24 @@ fn check_follows(before: Option<&Segment>, next: &Segment) -> Result<(), OpenErr
         ));
     }
     Ok(())
+}
+
+/// Makes the last batch durable. It may lie in the page cache only: the process that wrote it was killed before its sync,
+/// or the sync failed. After a failure the cache holds the batch and takes it for clean, so that another sync would say
+/// that all is well and write nothing; what is written again is dirty again. All batches before it were synced, since
+/// nothing is written behind one that is not.
+fn write_last_batch_again(raw: &RawSegment) -> io::Result<()> {
+    let (start, end) = {
+        let places = raw.places.read();
+        match places.batches.last() {
+            Some(last) => (last.offset, places.end_offset),
+            None => (0, FIRST_BATCH_OFFSET),
+        }
+    };
+    let mut bytes = vec![0; (end - start) as usize];
+    raw.file.read_exact_at(&mut bytes, start)?;
+    raw.file.write_all_at(&bytes, start)?;
+    raw.file.sync()
 }
 
 /// Reads all batches of a raw segment; with why the bytes behind the last whole one are none, if any are there.
@@ -406,11 +423,12 @@ fn cut(
     raw.file.read_exact_at(&mut bytes, tail.offset).map_err(failed)?;
     let torn = raw.path.with_file_name("torn");
     disk.create_dir_all(&torn).map_err(failed)?;
-    tail.kept_in = torn.join(format!("{}-{}-{}.bytes", tail.segment, tail.offset, clock.now().micros()));
-    let aside = disk.open(&tail.kept_in, OpenMode::CreateNew).map_err(failed)?;
+    let aside;
+    (tail.kept_in, aside) = new_torn_file(disk, &torn, tail, clock.now()).map_err(failed)?;
     aside.write_all_at(&bytes, 0).map_err(failed)?;
     aside.sync().map_err(failed)?;
     disk.sync_dir(&torn).map_err(failed)?;
+    disk.sync_dir(raw.path.parent().expect("a segment lies in the log's directory")).map_err(failed)?;
     bytes.fill(0);
     raw.file.write_all_at(&bytes, tail.offset).map_err(failed)?;
     raw.file.sync().map_err(failed)?;
@@ -419,6 +437,24 @@ fn cut(
         "cut a torn tail: a crash interrupted a write that was never acknowledged"
     );
     Ok(())
+}
+
+/// A new file for a torn tail. One of the same name is there where a start was broken off and the clock stood still, or was
+/// set back.
+fn new_torn_file(
+    disk: &dyn Disk,
+    torn: &Path,
+    tail: &TornTail,
+    now: Timestamp,
+) -> io::Result<(PathBuf, Arc<dyn DiskFile>)> {
+    let mut micros = now.micros();
+    loop {
+        let path = torn.join(format!("{}-{}-{micros}.bytes", tail.segment, tail.offset));
+        match disk.open(&path, OpenMode::CreateNew) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => micros += 1,
+            made => return made.map(|file| (path, file)),
+        }
+    }
 }
 
 /// The offset of a whole batch of this segment anywhere in `tail`, which starts at `offset` of the file.

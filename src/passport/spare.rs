@@ -1,13 +1,12 @@
 //! The next segment's file, made ahead of need and off the path of an answer.
 //!
 //! A file is written full of zeros and synced before it is used: a sync into bytes that are already there is half again
-//! as fast as one into a file that grows or was only `fallocate`d. It is called `spare-N.tmp` until it gets its header
+//! as fast as one into a file that grows or was only `fallocate`d. It is called `*.tmp` until it gets its header
 //! and its name, so a crash leaves at most a file that the next start removes.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -24,18 +23,25 @@ pub(super) struct Spare {
     pub bytes: u64,
 }
 
-/// Numbers the temporary names, so that one made in time and one made in haste do not meet.
-static NAMES: AtomicU64 = AtomicU64::new(0);
+/// The one that waits to be needed.
+const AHEAD_NAME: &str = "spare.tmp";
+/// One that is needed at once: the first, or one for a group that is larger than a segment.
+pub(super) const AT_ONCE_NAME: &str = "segment.tmp";
 
 /// Makes one now. Removes what it has written where that fails (a full disk, mostly).
-pub(super) fn make(disk: &dyn Disk, dir: &Path, bytes: u64, min_free_bytes: u64) -> io::Result<Spare> {
+pub(super) fn make(disk: &dyn Disk, dir: &Path, name: &str, bytes: u64, min_free_bytes: u64) -> io::Result<Spare> {
     let free = disk.free_bytes(dir)?;
     if free < bytes.saturating_add(min_free_bytes) {
         let what =
             format!("{free} bytes are free, the next segment takes {bytes} and min_free_bytes is {min_free_bytes}");
         return Err(io::Error::new(io::ErrorKind::StorageFull, what));
     }
-    let path = dir.join(format!("spare-{}.tmp", NAMES.fetch_add(1, Ordering::Relaxed)));
+    let path = dir.join(name);
+    // What an earlier one that failed has left, if it could not be removed either.
+    match disk.remove(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let file = disk.open(&path, OpenMode::CreateNew)?;
     let made = fill(file.as_ref(), bytes);
     if let Err(error) = made {
@@ -57,35 +63,72 @@ fn fill(file: &dyn DiskFile, bytes: u64) -> io::Result<()> {
     file.sync()
 }
 
-/// A thread that makes one spare for each request.
+/// What every spare of a log is made like.
+#[derive(Clone)]
+pub(super) struct Recipe {
+    pub disk: Arc<dyn Disk>,
+    pub dir: PathBuf,
+    pub bytes: u64,
+    pub min_free_bytes: u64,
+}
+
+impl Recipe {
+    fn make(&self) -> io::Result<Spare> {
+        make(self.disk.as_ref(), &self.dir, AHEAD_NAME, self.bytes, self.min_free_bytes)
+    }
+}
+
+/// Makes one spare for each request: on a thread of its own, or in [`SpareMaker::step`].
 pub(super) struct SpareMaker {
-    requests: Option<Sender<()>>,
-    made: Receiver<io::Result<Spare>>,
+    recipe: Recipe,
     outstanding: bool,
-    thread: Option<JoinHandle<()>>,
+    worker: Option<Worker>,
+    /// Made by a step and not taken yet.
+    ready: Option<io::Result<Spare>>,
+}
+
+/// The thread. It ends when `requests` does.
+struct Worker {
+    requests: Sender<()>,
+    made: Receiver<io::Result<Spare>>,
+    thread: JoinHandle<()>,
 }
 
 impl SpareMaker {
-    pub fn start(disk: Arc<dyn Disk>, dir: PathBuf, bytes: u64, min_free_bytes: u64) -> io::Result<SpareMaker> {
+    pub fn new(recipe: Recipe) -> SpareMaker {
+        SpareMaker { recipe, outstanding: false, worker: None, ready: None }
+    }
+
+    /// From now on a thread makes them.
+    pub fn start_thread(&mut self) -> io::Result<()> {
+        let recipe = self.recipe.clone();
         let (requests, wanted) = bounded::<()>(1);
         let (made_to, made) = bounded(1);
         let thread = std::thread::Builder::new().name("spare".into()).spawn(move || {
             while wanted.recv().is_ok() {
-                if made_to.send(make(disk.as_ref(), &dir, bytes, min_free_bytes)).is_err() {
+                if made_to.send(recipe.make()).is_err() {
                     return;
                 }
             }
         })?;
-        Ok(SpareMaker { requests: Some(requests), made, outstanding: false, thread: Some(thread) })
+        self.worker = Some(Worker { requests, made, thread });
+        Ok(())
     }
 
     /// Asks for a spare unless one is made or being made.
     pub fn request(&mut self) {
-        if !self.outstanding
-            && let Some(requests) = &self.requests
-        {
-            self.outstanding = requests.try_send(()).is_ok();
+        if !self.outstanding {
+            self.outstanding = self.worker.as_ref().is_none_or(|worker| worker.requests.try_send(()).is_ok());
         }
+    }
+
+    /// Without a thread: makes the spare that was asked for; `false` where none was.
+    pub fn step(&mut self) -> bool {
+        let wanted = self.outstanding && self.ready.is_none();
+        if wanted {
+            self.ready = Some(self.recipe.make());
+        }
+        wanted
     }
 
     /// The spare, waiting for it where it is still being made.
@@ -100,7 +143,10 @@ impl SpareMaker {
 
     fn made(&mut self) -> io::Result<Spare> {
         self.request();
-        let made = self.made.recv().map_err(|_| io::Error::other("the thread that makes segments ended"))?;
+        let made = match &self.worker {
+            Some(worker) => worker.made.recv().map_err(|_| io::Error::other("the thread that makes segments ended"))?,
+            None => self.ready.take().unwrap_or_else(|| self.recipe.make()),
+        };
         self.outstanding = false;
         made
     }
@@ -108,10 +154,10 @@ impl SpareMaker {
 
 impl Drop for SpareMaker {
     fn drop(&mut self) {
-        self.requests = None;
-        if let Some(thread) = self.thread.take() {
+        if let Some(Worker { requests, made, thread }) = self.worker.take() {
+            drop(requests);
             // At most one spare is in the channel; the thread ends at the next look at its requests.
-            while self.made.recv().is_ok() {}
+            while made.recv().is_ok() {}
             if thread.join().is_err() {
                 tracing::error!("the thread that makes segments panicked");
             }

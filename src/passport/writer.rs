@@ -62,6 +62,8 @@ pub(super) struct Writer {
     pub keeper: Sender<Task>,
     pub active: Arc<Segment>,
     pub round: Round,
+    /// What did not fit the last batch and is taken first.
+    pub held: Option<Request>,
     /// When free space was looked at last.
     pub looked_at: Option<Instant>,
     /// Bytes that the next segment takes while there is no room for it, so that the log stays read-only until there is;
@@ -149,25 +151,41 @@ impl Writer {
     /// # Errors
     /// A write or sync that failed. The daemon must stop with a non-zero status.
     pub fn run(mut self, queue: &Receiver<Message>) -> io::Result<()> {
-        let mut held: Option<Request> = None;
         loop {
-            let first = match held.take() {
+            let first = match self.held.take() {
                 Some(request) => request,
                 None => match self.receive(queue) {
                     Some(request) => request,
                     None => return Ok(()),
                 },
             };
-            self.round.start(self.log.watermark.get().next());
-            if let Some(request) = self.make_room(first)? {
-                self.accept(request);
-            }
-            let stop = self.gather(queue, &mut held);
-            self.finish_round()?;
-            if stop {
+            if self.write(first, queue)? {
                 return Ok(());
             }
         }
+    }
+
+    /// Takes one round's worth of what waits, without waiting for more; `false` where nothing waited.
+    pub fn step(&mut self, queue: &Receiver<Message>) -> io::Result<bool> {
+        self.check_space();
+        let first = self.held.take().or_else(|| match queue.try_recv() {
+            Ok(Message::Append(request)) => Some(request),
+            Ok(Message::Stop) | Err(_) => None,
+        });
+        let Some(first) = first else { return Ok(false) };
+        self.write(first, queue)?;
+        Ok(true)
+    }
+
+    /// One round: a batch of this request and of what else waits; `true` if the queue says stop.
+    fn write(&mut self, first: Request, queue: &Receiver<Message>) -> io::Result<bool> {
+        self.round.start(self.log.watermark.get().next());
+        if let Some(request) = self.make_room(first)? {
+            self.accept(request);
+        }
+        let stop = self.gather(queue);
+        self.finish_round()?;
+        Ok(stop)
     }
 
     /// The next request, or `None` at the end. Meanwhile it looks at the disk now and then, so that readiness goes and
@@ -184,7 +202,7 @@ impl Writer {
     }
 
     /// Takes what else waits, as long as it fits behind what was taken; `true` if the queue says stop.
-    fn gather(&mut self, queue: &Receiver<Message>, held: &mut Option<Request>) -> bool {
+    fn gather(&mut self, queue: &Receiver<Message>) -> bool {
         let until = match self.options.durability {
             Durability::Sync => None,
             Durability::Interval(interval) => Some(Instant::now() + interval),
@@ -202,7 +220,7 @@ impl Writer {
                 Some(Message::Stop) => return true,
                 Some(Message::Append(request)) if self.fits(&request.group) => self.accept(request),
                 Some(Message::Append(request)) => {
-                    *held = Some(request);
+                    self.held = Some(request);
                     return false;
                 }
             }
@@ -259,7 +277,8 @@ impl Writer {
 
     fn take_spare(&mut self, needed: u64) -> io::Result<Spare> {
         if needed > self.options.segment_bytes {
-            return spare::make(self.log.disk.as_ref(), &self.log.dir, needed, self.options.min_free_bytes);
+            let (disk, min_free) = (self.log.disk.as_ref(), self.options.min_free_bytes);
+            return spare::make(disk, &self.log.dir, spare::AT_ONCE_NAME, needed, min_free);
         }
         self.spares.take()
     }

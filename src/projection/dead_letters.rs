@@ -15,7 +15,7 @@ use redb::{ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTr
 
 use super::backoff;
 use super::checkpoint::{seal, take, unseal};
-use super::{Options, StoreError};
+use super::{StoreError, Wiring};
 use crate::units::{Seq, Timestamp};
 
 const TABLE: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("runner.dead_letters");
@@ -151,8 +151,8 @@ impl Trials {
     }
 
     /// Counts a failed go.
-    pub fn failed(&mut self, seq: Seq, problem: String, panicked: bool, options: &Options) -> &Trial {
-        let now = Instant::now();
+    pub fn failed(&mut self, seq: Seq, problem: String, panicked: bool, wiring: &Wiring) -> &Trial {
+        let (now, options) = (wiring.clock.instant(), &wiring.options);
         let trial = self.0.entry(seq).or_insert_with(|| Trial {
             attempts: 0,
             problem: String::new(),

@@ -103,13 +103,14 @@ impl From<OpenError> for LoadError {
 impl<P: Projection> Fold<P> {
     /// Opens the file and goes on from its checkpoint.
     pub fn open(path: &Path, identity: &Identity<P>, wiring: &Wiring) -> Result<Fold<P>, LoadError> {
-        let database = store::open(path, &wiring.options)?;
+        let database = store::open(wiring.disk.as_ref(), path, &wiring.options)?;
         Fold::load(database, Place::File(path.to_owned()), identity, wiring)
     }
 
     /// Makes the file, at the start of the log.
     pub fn create(path: &Path, identity: &Identity<P>, wiring: &Wiring) -> Result<Fold<P>, LoadError> {
-        let database = store::create(path, &identity.checkpoint(Seq::ZERO, None, wiring), &wiring.options)?;
+        let checkpoint = identity.checkpoint(Seq::ZERO, None, wiring);
+        let database = store::create(wiring.disk.as_ref(), path, &checkpoint, &wiring.options)?;
         Fold::load(database, Place::File(path.to_owned()), identity, wiring)
     }
 
@@ -143,7 +144,7 @@ impl<P: Projection> Fold<P> {
         let now = wiring.clock.now();
         let opened = contain(|| P::open(Arc::clone(&database), &identity.setup, now));
         let projection = opened.unwrap_or_else(|panic| Err(StoreError(panic))).map_err(|error| match &place {
-            Place::File(path) if store::is_short_of_space(path, &wiring.options) => OpenError::Full(error.0),
+            Place::File(path) if wiring.is_short_of_space(path) => OpenError::Full(error.0),
             _ => OpenError::Disposable(error.0),
         })?;
         Ok(Fold {
@@ -197,7 +198,7 @@ impl<P: Projection> Fold<P> {
 
     /// Folds entries until the log ends, the batch's time is over, or `room` of them are done.
     pub fn advance(&mut self, wiring: &Wiring, trials: &mut Trials, room: u64) -> Result<Advance, Trouble> {
-        let started = Instant::now();
+        let started = wiring.clock.instant();
         let mut count = 0;
         let mut outcome = Ok(Advance::CaughtUp);
         let scanned = wiring.log.scan(self.applied, &mut |entry| {
@@ -209,7 +210,8 @@ impl<P: Projection> Fold<P> {
                 }
             }
             count += 1;
-            let is_over = count >= room || (count % ENTRIES_PER_LOOK == 0 && started.elapsed() >= wiring.options.batch);
+            let is_over =
+                count >= room || (count % ENTRIES_PER_LOOK == 0 && wiring.since(started) >= wiring.options.batch);
             if is_over {
                 outcome = Ok(Advance::More);
                 return ControlFlow::Break(());
@@ -260,7 +262,7 @@ impl<P: Projection> Fold<P> {
                 trial.flush_first = false;
                 return Ok(Some(Advance::FlushFirst));
             }
-            if Instant::now() < trial.not_before {
+            if wiring.clock.instant() < trial.not_before {
                 return Ok(Some(Advance::Wait(trial.not_before)));
             }
         }
@@ -270,7 +272,7 @@ impl<P: Projection> Fold<P> {
                 Ok(None)
             }
             Ok(Err(ApplyError(problem))) => {
-                let trial = trials.failed(seq, problem, false, &wiring.options);
+                let trial = trials.failed(seq, problem, false, wiring);
                 if trial.attempts < wiring.options.attempts_max {
                     return Ok(Some(Advance::Wait(trial.not_before)));
                 }
@@ -278,7 +280,7 @@ impl<P: Projection> Fold<P> {
                 Ok(None)
             }
             Err(panic) => {
-                trials.failed(seq, panic.clone(), true, &wiring.options);
+                trials.failed(seq, panic.clone(), true, wiring);
                 Err(Trouble::EntryPanicked(format!("entry {seq} {panic}")))
             }
         }
@@ -321,7 +323,7 @@ impl<P: Projection> Fold<P> {
             return Ok(());
         }
         if let Place::File(path) = &self.place
-            && store::is_short_of_space(path, &wiring.options)
+            && wiring.is_short_of_space(path)
         {
             return Err(Trouble::Refused("the disk is full".to_owned()));
         }

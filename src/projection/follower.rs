@@ -80,8 +80,8 @@ impl<P: Projection> Follower<P> {
             openings_failed: 0,
             resume_at: None,
             flush_not_before: None,
-            unflushed_since: Instant::now(),
-            unsynced_since: Instant::now(),
+            unflushed_since: wiring.clock.instant(),
+            unsynced_since: wiring.clock.instant(),
             read_trouble: None,
             store_trouble: None,
             identity,
@@ -124,7 +124,7 @@ impl<P: Projection> Follower<P> {
     /// The flush comes first, so that a view of what was folded can be published between two steps, ahead of it.
     pub fn step(&mut self) -> Step {
         if let Some(resume_at) = self.resume_at {
-            if Instant::now() < resume_at {
+            if self.wiring.clock.instant() < resume_at {
                 return Step::Wait(resume_at);
             }
             self.resume_at = None;
@@ -150,7 +150,7 @@ impl<P: Projection> Follower<P> {
             return Ok(self.make_room());
         }
         let (unflushed, unsynced) = (fold.unflushed(), fold.unsynced());
-        let started = Instant::now();
+        let started = self.wiring.clock.instant();
         let advance = fold.advance(&self.wiring, &mut self.trials, room)?;
         if unflushed == 0 {
             self.unflushed_since = started;
@@ -174,7 +174,7 @@ impl<P: Projection> Follower<P> {
     /// Too much is folded that no commit holds: nothing more before a flush went well.
     fn make_room(&mut self) -> Step {
         match self.flush_not_before {
-            Some(not_before) if Instant::now() < not_before => Step::Wait(not_before),
+            Some(not_before) if self.wiring.clock.instant() < not_before => Step::Wait(not_before),
             _ => {
                 self.flush_if_due(true);
                 Step::More
@@ -186,10 +186,12 @@ impl<P: Projection> Follower<P> {
         let Some(fold) = &self.fold else { return };
         let options = &self.wiring.options;
         let is_sync_due = fold.unsynced() > 0
-            && (fold.unsynced() >= options.sync_entries || self.unsynced_since.elapsed() >= options.sync_interval);
+            && (fold.unsynced() >= options.sync_entries
+                || self.wiring.since(self.unsynced_since) >= options.sync_interval);
         let is_due = fold.unflushed() > 0
-            && (fold.unflushed() >= options.flush_entries || self.unflushed_since.elapsed() >= options.flush_interval);
-        let is_held = self.flush_not_before.is_some_and(|not_before| Instant::now() < not_before);
+            && (fold.unflushed() >= options.flush_entries
+                || self.wiring.since(self.unflushed_since) >= options.flush_interval);
+        let is_held = self.flush_not_before.is_some_and(|not_before| self.wiring.clock.instant() < not_before);
         if (is_sync_due || is_due || is_wanted) && !is_held {
             // A failure has been dealt with: the next step goes on from what there is.
             let _ = self.flush(is_sync_due);
@@ -215,7 +217,7 @@ impl<P: Projection> Follower<P> {
             let why = trouble.why().to_owned();
             tracing::warn!(consumer = P::NAME, problem = why, "a flush failed and is tried again");
             self.store_trouble = Some(why.clone());
-            self.flush_not_before = Some(Instant::now() + self.storing.failed());
+            self.flush_not_before = Some(self.wiring.clock.instant() + self.storing.failed());
             if matches!(trouble, Trouble::Tainted(_)) {
                 self.reload(&why);
             }
@@ -306,7 +308,7 @@ impl<P: Projection> Follower<P> {
                 self.storing.failed()
             }
         };
-        let until = Instant::now() + wait;
+        let until = self.wiring.clock.instant() + wait;
         self.resume_at = Some(until);
         Step::Wait(until)
     }
@@ -348,7 +350,7 @@ impl<P: Projection> Follower<P> {
         tracing::warn!(consumer = P::NAME, problem = why, "the projection's file does not open");
         self.store_trouble = Some(why.clone());
         self.openings_failed += 1;
-        let until = Instant::now() + self.storing.failed();
+        let until = self.wiring.clock.instant() + self.storing.failed();
         self.resume_at = Some(until);
         let is_hopeless = is_to_be_made(error) || self.openings_failed >= self.wiring.options.attempts_max;
         if is_hopeless && !self.makes_file { Step::Lost(why) } else { Step::Wait(until) }
@@ -357,7 +359,7 @@ impl<P: Projection> Follower<P> {
     /// The file is whole: gives it the name under which the next start looks for it.
     pub fn settle(&mut self, path: PathBuf) -> std::io::Result<()> {
         if let Place::File(from) = &self.place {
-            store::rename(from, &path)?;
+            store::rename(self.wiring.disk.as_ref(), from, &path)?;
         }
         self.place = Place::File(path);
         self.makes_file = false;

@@ -22,6 +22,7 @@
 //! | --- | --- |
 //! | `handle` | what readers hold; everything that is published |
 //! | `runner` | the thread: commands, publishing, waiting |
+//! | `stepped` | the same parts without a thread, for whoever takes the steps |
 //! | `versions` | which file serves at start; the rebuild beside it, the swap |
 //! | `follower` | keeps a fold going behind the log, whatever fails under it |
 //! | `fold` | a projection, its file, and the seq that both have come to |
@@ -37,6 +38,7 @@ mod follower;
 mod handle;
 mod options;
 mod runner;
+mod stepped;
 mod store;
 mod versions;
 
@@ -48,16 +50,20 @@ mod tests;
 pub use dead_letters::DeadLetter;
 pub use handle::{ConsumerStatus, Handle, NotFound, StartError};
 pub use options::Options;
+pub use stepped::{Progress, Stepped};
 pub use versions::start;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use checkpoint::Checkpoint;
 
 use crate::clock::Clock;
+use crate::disk::Disk;
 use crate::passport::{Entry, EntrySource, Watermark};
 use crate::units::{Seq, Timestamp};
+use crate::world::World;
 
 /// An entry that cannot be folded. The state is as before the entry.
 #[derive(Debug, thiserror::Error)]
@@ -111,15 +117,39 @@ pub trait Projection: Sized + Send + 'static {
     fn view(&mut self, applied: Seq) -> Arc<Self::View>;
 }
 
+/// The log that a projection follows.
+pub struct Followed {
+    pub log: Arc<dyn EntrySource>,
+    pub watermark: Arc<Watermark>,
+    pub log_id: [u8; 16],
+}
+
 /// What every part of one projection's runner is given.
 struct Wiring {
     log: Arc<dyn EntrySource>,
     watermark: Arc<Watermark>,
     clock: Arc<dyn Clock>,
+    disk: Arc<dyn Disk>,
     log_id: [u8; 16],
     /// `projections/<NAME>`.
     dir: PathBuf,
     options: Options,
+}
+
+impl Wiring {
+    fn new(dir: PathBuf, followed: Followed, world: &World, options: Options) -> Wiring {
+        let Followed { log, watermark, log_id } = followed;
+        Wiring { log, watermark, clock: world.clock.clone(), disk: world.disk.clone(), log_id, dir, options }
+    }
+
+    /// The time since an instant of the same clock.
+    fn since(&self, earlier: Instant) -> Duration {
+        self.clock.instant().saturating_duration_since(earlier)
+    }
+
+    fn is_short_of_space(&self, path: &Path) -> bool {
+        store::is_short_of_space(self.disk.as_ref(), path, &self.options)
+    }
 }
 
 /// Which rules a file is made under.

@@ -34,9 +34,6 @@ pub struct Options {
     pub free_bytes_min: u64,
     /// Files up to this size have every page's checksum verified when they are opened (3 ms a MiB).
     pub integrity_check_bytes_max: u64,
-    /// What a test does to the file beneath redb.
-    #[cfg(test)]
-    pub faults: Option<std::sync::Arc<super::testing::Faults>>,
 }
 
 impl Default for Options {
@@ -59,8 +56,6 @@ impl Default for Options {
             unflushed_entries_max: 2_000_000,
             free_bytes_min: 32 * 1024 * 1024,
             integrity_check_bytes_max: 64 * 1024 * 1024,
-            #[cfg(test)]
-            faults: None,
         }
     }
 }

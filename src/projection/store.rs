@@ -3,18 +3,18 @@
 //! A file is made under `<version>.redb.building` with its first commit synced, and renamed afterwards, since redb does
 //! not survive a crash in the middle of its creation. A file that does not open is disposable: the log is the truth.
 
-use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use redb::backends::{FileBackend, InMemoryBackend};
-use redb::{Database, DatabaseError, Durability, StorageBackend, StorageError};
+use redb::backends::InMemoryBackend;
+use redb::{BackendError, Database, DatabaseError, Durability, StorageBackend, StorageError};
 
 use super::checkpoint::Checkpoint;
 use super::contain::contain;
 use super::{Options, StoreError};
-use crate::disk::{Disk, RealDisk};
+use crate::disk::{Disk, DiskFile, OpenMode};
 
 /// What stands behind the name of a file that is not whole yet.
 pub(super) const BUILDING_SUFFIX: &str = ".building";
@@ -73,30 +73,30 @@ impl OpenError {
 }
 
 /// Opens an existing file. Small ones have every page verified, since redb trusts a file that was closed cleanly.
-pub(super) fn open(path: &Path, options: &Options) -> Result<Arc<Database>, OpenError> {
-    let file = OpenOptions::new().read(true).write(true).open(path).map_err(|error| OpenError::of_io(&error))?;
-    let len_bytes = file.metadata().map_err(|error| OpenError::of_io(&error))?.len();
+pub(super) fn open(disk: &dyn Disk, path: &Path, options: &Options) -> Result<Arc<Database>, OpenError> {
+    let file = disk.open(path, OpenMode::Update).map_err(|error| OpenError::of_io(&error))?;
+    let len_bytes = file.len_bytes().map_err(|error| OpenError::of_io(&error))?;
     if len_bytes == 0 {
         return Err(OpenError::Disposable("the file is empty".to_owned()));
     }
-    database(file, options, len_bytes <= options.integrity_check_bytes_max)
+    build(FileOfDisk(file), options, len_bytes <= options.integrity_check_bytes_max)
 }
 
 /// Makes a new file whose first, synced commit is `checkpoint`; what had this name before is removed.
 /// Its name is not durable before [`rename`].
-pub(super) fn create(path: &Path, checkpoint: &Checkpoint, options: &Options) -> Result<Arc<Database>, OpenError> {
-    let dir = RealDisk.create_dir_all(parent(path));
-    dir.and_then(|()| remove(path)).map_err(|error| OpenError::of_io(&error))?;
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(path)
-        .map_err(|error| OpenError::of_io(&error))?;
-    let database = database(file, options, false)?;
+pub(super) fn create(
+    disk: &dyn Disk,
+    path: &Path,
+    checkpoint: &Checkpoint,
+    options: &Options,
+) -> Result<Arc<Database>, OpenError> {
+    let dir = disk.create_dir_all(parent(path));
+    dir.and_then(|()| remove(disk, path)).map_err(|error| OpenError::of_io(&error))?;
+    let file = disk.open(path, OpenMode::CreateNew).map_err(|error| OpenError::of_io(&error))?;
+    let database = build(FileOfDisk(file), options, false)?;
     match contain(|| write_first(&database, checkpoint)) {
         Ok(Ok(())) => Ok(database),
-        Ok(Err(error)) | Err(error) if is_short_of_space(path, options) => Err(OpenError::Full(error)),
+        Ok(Err(error)) | Err(error) if is_short_of_space(disk, path, options) => Err(OpenError::Full(error)),
         Ok(Err(error)) | Err(error) => Err(OpenError::Unreachable(error)),
     }
 }
@@ -119,14 +119,6 @@ fn write_first(database: &Database, checkpoint: &Checkpoint) -> Result<(), Strin
     transaction.commit().map_err(|error| error.to_string())
 }
 
-fn database(file: File, options: &Options, verify: bool) -> Result<Arc<Database>, OpenError> {
-    #[cfg(test)]
-    if let Some(faults) = &options.faults {
-        return build(faults.wrap(file), options, verify);
-    }
-    build(FileBackend::new(file).map_err(OpenError::of_redb)?, options, verify)
-}
-
 fn build(backend: impl StorageBackend, options: &Options, verify: bool) -> Result<Arc<Database>, OpenError> {
     let built = contain(|| {
         redb::Builder::new()
@@ -141,23 +133,61 @@ fn build(backend: impl StorageBackend, options: &Options, verify: bool) -> Resul
     }
 }
 
+/// A file of the disk as redb wants it.
+struct FileOfDisk(Arc<dyn DiskFile>);
+
+impl std::fmt::Debug for FileOfDisk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FileOfDisk")
+    }
+}
+
+impl StorageBackend for FileOfDisk {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len_bytes()
+    }
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read_exact_at(out, offset)
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.truncate(len)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync()
+    }
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(data, offset)
+    }
+    fn close(&self) -> io::Result<()> {
+        self.0.unlock()
+    }
+    /// The whole file or nothing: where ranges are not supported, redb asks for the whole. It keeps a file that old views
+    /// still read from being opened, and written, a second time.
+    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        match (start, end) {
+            (Bound::Unbounded, Bound::Unbounded) => self.0.try_lock().map_err(BackendError::Io),
+            _ => Err(BackendError::Unsupported),
+        }
+    }
+}
+
 /// Gives a whole file its name, durably.
-pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    RealDisk.rename(from, to)?;
-    RealDisk.sync_dir(parent(to))
+pub(super) fn rename(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<()> {
+    disk.rename(from, to)?;
+    disk.sync_dir(parent(to))
 }
 
 /// Removes a file if it is there.
-pub(super) fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
+pub(super) fn remove(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    match disk.remove(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
 }
 
 /// Whether the disk beneath `path` has too little room for a flush. A disk that does not say counts as roomy.
-pub(super) fn is_short_of_space(path: &Path, options: &Options) -> bool {
-    RealDisk.free_bytes(parent(path)).is_ok_and(|free_bytes| free_bytes < options.free_bytes_min)
+pub(super) fn is_short_of_space(disk: &dyn Disk, path: &Path, options: &Options) -> bool {
+    disk.free_bytes(parent(path)).is_ok_and(|free_bytes| free_bytes < options.free_bytes_min)
 }
 
 fn parent(path: &Path) -> &Path {

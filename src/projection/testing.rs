@@ -2,19 +2,18 @@
 //! that fills up and loses what was not synced.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::File;
 use std::io;
-use std::ops::{Bound, ControlFlow};
+use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Condvar, Mutex, RwLock};
-use redb::backends::FileBackend;
-use redb::{BackendError, Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::{ApplyError, Projection, StoreError};
+use crate::disk::{DirEntry, Disk, DiskFile, OpenMode, RealDisk};
 use crate::passport::{Entry, EntryFilter, EntrySource, Envelope, Order, ReadError, Watermark};
 use crate::units::{Minute, Seq, Timestamp};
 
@@ -342,7 +341,7 @@ struct Image {
     unsynced: Vec<Write>,
 }
 
-/// The disk beneath redb: it fills up, and it can be cut off from power.
+/// The real disk, but that it fills up, and can be cut off from power.
 #[derive(Debug, Default)]
 pub struct Faults {
     pub full: AtomicBool,
@@ -352,16 +351,6 @@ pub struct Faults {
 }
 
 impl Faults {
-    pub(super) fn wrap(self: &Arc<Self>, file: File) -> FaultyBackend {
-        let inode = file.metadata().expect("an open file has metadata").ino();
-        let inner = FileBackend::new(file).expect("wraps any file");
-        let mut synced = vec![0; inner.len().expect("an open file has a length") as usize];
-        inner.read(0, &mut synced).expect("reads what is there");
-        let image = Arc::new(Mutex::new(Image { synced, unsynced: Vec::new() }));
-        self.images.lock().insert(inode, Arc::clone(&image));
-        FaultyBackend { inner, faults: Arc::clone(self), image }
-    }
-
     /// Puts the files of `dir` to what a power cut leaves: all that was synced, and of the writes since those whose bit
     /// of `kept` is set.
     pub fn restore(&self, dir: &Path, kept: u64) {
@@ -387,76 +376,93 @@ impl Faults {
         self.cut.store(false, Ordering::SeqCst);
     }
 
-    fn check(&self) -> Result<(), BackendError> {
+    fn check(&self) -> io::Result<()> {
         if self.cut.load(Ordering::SeqCst) {
-            return Err(BackendError::Io(io::Error::other("the power is gone")));
+            return Err(io::Error::other("the power is gone"));
         }
         if self.full.load(Ordering::SeqCst) {
-            return Err(BackendError::Io(io::ErrorKind::StorageFull.into()));
+            return Err(io::ErrorKind::StorageFull.into());
         }
         Ok(())
     }
 }
 
-pub struct FaultyBackend {
-    inner: FileBackend,
+/// [`Faults`] as a disk.
+pub struct FaultyDisk(pub Arc<Faults>);
+
+impl Disk for FaultyDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        let file = RealDisk.open(path, mode)?;
+        let mut synced = vec![0; file.len_bytes()? as usize];
+        file.read_exact_at(&mut synced, 0)?;
+        let image = Arc::new(Mutex::new(Image { synced, unsynced: Vec::new() }));
+        self.0.images.lock().insert(path.metadata()?.ino(), Arc::clone(&image));
+        Ok(Arc::new(FaultyFile { inner: file, faults: Arc::clone(&self.0), image }))
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
+        RealDisk.list(dir)
+    }
+    fn list_dirs(&self, dir: &Path) -> io::Result<Vec<String>> {
+        RealDisk.list_dirs(dir)
+    }
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        RealDisk.create_dir_all(dir)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealDisk.rename(from, to)
+    }
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealDisk.hard_link(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        RealDisk.remove(path)
+    }
+    fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
+        RealDisk.remove_dir_all(dir)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        RealDisk.sync_dir(dir)
+    }
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
+        RealDisk.free_bytes(dir)
+    }
+}
+
+struct FaultyFile {
+    inner: Arc<dyn DiskFile>,
     faults: Arc<Faults>,
     image: Arc<Mutex<Image>>,
 }
 
-impl std::fmt::Debug for FaultyBackend {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("FaultyBackend")
+impl DiskFile for FaultyFile {
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.inner.read_exact_at(buffer, offset)
     }
-}
-
-type Answer<T> = Result<T, io::Error>;
-type Locked = Result<bool, BackendError>;
-
-impl StorageBackend for FaultyBackend {
-    fn len(&self) -> Answer<u64> {
-        self.inner.len()
-    }
-    fn read(&self, offset: u64, out: &mut [u8]) -> Answer<()> {
-        self.inner.read(offset, out)
-    }
-    fn set_len(&self, len: u64) -> Answer<()> {
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.faults.check()?;
-        self.image.lock().unsynced.push(Write::Len(len));
-        self.inner.set_len(len)
+        self.image.lock().unsynced.push(Write::At(offset, bytes.to_vec()));
+        self.inner.write_all_at(bytes, offset)
     }
-    fn sync_data(&self) -> Answer<()> {
+    fn len_bytes(&self) -> io::Result<u64> {
+        self.inner.len_bytes()
+    }
+    fn truncate(&self, len_bytes: u64) -> io::Result<()> {
+        self.faults.check()?;
+        self.image.lock().unsynced.push(Write::Len(len_bytes));
+        self.inner.truncate(len_bytes)
+    }
+    fn sync(&self) -> io::Result<()> {
         self.faults.check()?;
         let mut image = self.image.lock();
-        let mut synced = vec![0; self.inner.len()? as usize];
-        self.inner.read(0, &mut synced)?;
+        let mut synced = vec![0; self.inner.len_bytes()? as usize];
+        self.inner.read_exact_at(&mut synced, 0)?;
         *image = Image { synced, unsynced: Vec::new() };
         Ok(())
     }
-    fn write(&self, offset: u64, data: &[u8]) -> Answer<()> {
-        self.faults.check()?;
-        self.image.lock().unsynced.push(Write::At(offset, data.to_vec()));
-        self.inner.write(offset, data)
+    fn try_lock(&self) -> io::Result<bool> {
+        self.inner.try_lock()
     }
-    fn close(&self) -> Answer<()> {
-        self.inner.close()
-    }
-    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Locked {
-        self.inner.try_lock_range(start, end)
-    }
-    fn try_lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Locked {
-        self.inner.try_lock_shared_range(start, end)
-    }
-    fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.inner.lock_range(start, end)
-    }
-    fn lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.inner.lock_shared_range(start, end)
-    }
-    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.inner.unlock_range(start, end)
-    }
-    fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Locked {
-        self.inner.query_lock_range(start, end)
+    fn unlock(&self) -> io::Result<()> {
+        self.inner.unlock()
     }
 }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use parking_lot::Mutex;
@@ -25,12 +25,11 @@ use super::fold::{Fold, LoadError};
 use super::follower::{Follower, Step};
 use super::handle::{Handle, Shared, StartError};
 use super::runner::Runner;
+use super::stepped::Stepped;
 use super::store::{self, BUILDING_SUFFIX, FILE_SUFFIX, OpenError, Place};
-use super::{Identity, Options, Projection, Wiring};
-use crate::clock::Clock;
-use crate::disk::{Disk, RealDisk};
-use crate::passport::{EntrySource, Watermark};
+use super::{Followed, Identity, Options, Projection, Wiring};
 use crate::units::Seq;
+use crate::world::World;
 
 /// How long a built file that could not be synced waits for the next go.
 const HAND_OVER_RETRY: Duration = Duration::from_millis(100);
@@ -44,17 +43,12 @@ const HAND_OVER_RETRY: Duration = Duration::from_millis(100);
 pub fn start<P: Projection>(
     dir: &Path,
     setup: P::Setup,
-    log: Arc<dyn EntrySource>,
-    watermark: Arc<Watermark>,
-    clock: Arc<dyn Clock>,
-    log_id: [u8; 16],
+    followed: Followed,
+    world: &World,
     options: Options,
 ) -> Result<Handle<P>, StartError> {
-    let target = log.durable();
-    let wiring = Arc::new(Wiring { log, watermark, clock, log_id, dir: dir.join(P::NAME), options });
-    let wanted = Arc::new(Identity::<P>::of(setup));
-    let (fold, identity) = choose(&wanted, &wiring)?;
-    let mut serving = Follower::of(fold, identity, Arc::clone(&wiring));
+    let target = followed.log.durable();
+    let Stepped { mut serving, wanted, wiring } = Stepped::<P>::open(dir, setup, followed, world, options)?;
     let view = serving.view().ok_or_else(|| StartError::Unreachable {
         path: wiring.dir.clone(),
         what: format!("the projection {} gave no first view: {}", P::NAME, serving.trouble().unwrap_or("no reason")),
@@ -70,14 +64,15 @@ pub fn start<P: Projection>(
     Ok(Handle::new(shared, commands, &wiring, thread))
 }
 
-type Chosen<P> = (Fold<P>, Arc<Identity<P>>);
+pub(super) type Chosen<P> = (Fold<P>, Arc<Identity<P>>);
 
-fn choose<P: Projection>(wanted: &Arc<Identity<P>>, wiring: &Wiring) -> Result<Chosen<P>, StartError> {
+/// The file that serves from the start on.
+pub(super) fn choose<P: Projection>(wanted: &Arc<Identity<P>>, wiring: &Wiring) -> Result<Chosen<P>, StartError> {
     let unreachable = |error: std::io::Error| StartError::Unreachable {
         path: wiring.dir.clone(),
         what: format!("{error}; check the directory's owner and rights"),
     };
-    match RealDisk.create_dir_all(&wiring.dir) {
+    match wiring.disk.create_dir_all(&wiring.dir) {
         Err(error) if error.kind() == std::io::ErrorKind::StorageFull => return make_in_memory(wanted, wiring),
         made => made.map_err(unreachable)?,
     }
@@ -124,7 +119,7 @@ fn open_other_rules<P: Projection>(wanted: &Path, wiring: &Wiring) -> Result<Opt
 
 fn open_under_own_setup<P: Projection>(path: &Path, wiring: &Wiring) -> Result<Chosen<P>, LoadError> {
     let disposable = |why: String| LoadError::Open(OpenError::Disposable(why));
-    let database = store::open(path, &wiring.options)?;
+    let database = store::open(wiring.disk.as_ref(), path, &wiring.options)?;
     let held = contain(|| {
         let checkpoint = Checkpoint::read(&database)?;
         let setup = P::decode_setup(&checkpoint.setup)?;
@@ -156,7 +151,7 @@ fn make<P: Projection>(path: &Path, wanted: &Arc<Identity<P>>, wiring: &Wiring) 
         Err(LoadError::Open(OpenError::Full(_))) => return make_in_memory(wanted, wiring),
         Err(error) => return Err(refusal(&building, error)),
     };
-    match store::rename(&building, path) {
+    match store::rename(wiring.disk.as_ref(), &building, path) {
         Ok(()) => fold.move_to(Place::File(path.to_owned())),
         Err(error) => tracing::warn!(consumer = P::NAME, %error, "the new file keeps its building name for now"),
     }
@@ -175,7 +170,7 @@ fn discard<P: Projection>(path: &Path, error: LoadError, wiring: &Wiring) -> Res
     match error {
         LoadError::Open(OpenError::Disposable(why)) => {
             tracing::warn!(consumer = P::NAME, file = %path.display(), problem = why, "removed; built again from the log");
-            store::remove(path)
+            store::remove(wiring.disk.as_ref(), path)
                 .map_err(|error| StartError::Unreachable { path: wiring.dir.clone(), what: error.to_string() })
         }
         error => Err(refusal(path, error)),
@@ -203,7 +198,7 @@ fn building_path(path: &Path) -> PathBuf {
 
 /// The projection's files, whole ones and those being built.
 fn files(wiring: &Wiring) -> Vec<PathBuf> {
-    let listed = RealDisk.list(&wiring.dir).unwrap_or_default();
+    let listed = wiring.disk.list(&wiring.dir).unwrap_or_default();
     let names = listed.into_iter().map(|entry| entry.name);
     let ours = names.filter(|name| name.strip_suffix(BUILDING_SUFFIX).unwrap_or(name).ends_with(FILE_SUFFIX));
     ours.map(|name| wiring.dir.join(name)).collect()
@@ -212,8 +207,8 @@ fn files(wiring: &Wiring) -> Vec<PathBuf> {
 /// Removes every file but `kept`. One that stays is removed at the next start.
 fn remove_others<P: Projection>(kept: &Path, wiring: &Wiring) {
     let others: Vec<PathBuf> = files(wiring).into_iter().filter(|path| path != kept).collect();
-    let removed = others.iter().try_for_each(|path| store::remove(path));
-    let synced = if others.is_empty() { Ok(()) } else { RealDisk.sync_dir(&wiring.dir) };
+    let removed = others.iter().try_for_each(|path| store::remove(wiring.disk.as_ref(), path));
+    let synced = if others.is_empty() { Ok(()) } else { wiring.disk.sync_dir(&wiring.dir) };
     if let Err(error) = removed.and(synced) {
         tracing::warn!(consumer = P::NAME, %error, "a file that is no longer needed stays");
     }
@@ -248,7 +243,7 @@ impl<P: Projection> Building<P> {
     pub fn start(wiring: &Arc<Wiring>, wanted: &Arc<Identity<P>>, afresh: bool) -> std::io::Result<Building<P>> {
         let path = building_path(&wanted_path(wanted, wiring));
         if afresh {
-            store::remove(&path)?;
+            store::remove(wiring.disk.as_ref(), &path)?;
         }
         let follower = Follower::building(path, Arc::clone(wanted), Arc::clone(wiring));
         let shared = Arc::new(BuildingShared::default());
@@ -314,7 +309,7 @@ impl<P: Projection> Builder<P> {
                     self.pause(HAND_OVER_RETRY);
                 }
                 Step::More | Step::Lost(_) => {}
-                Step::Wait(until) => self.pause(until.saturating_duration_since(Instant::now())),
+                Step::Wait(until) => self.pause(until.saturating_duration_since(self.wiring.clock.instant())),
             }
         }
     }

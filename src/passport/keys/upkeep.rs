@@ -221,7 +221,6 @@ impl Rebuild<'_> {
         self.upkeep.write_run(SeqRange::new(self.from, last), &self.chunk)?;
         self.chunk.clear();
         self.from = last.next();
-        while self.upkeep.step()? {}
         Ok(())
     }
 }

@@ -364,6 +364,12 @@ impl DiskFile for FailingFile {
         }
         self.file.sync()
     }
+    fn try_lock(&self) -> io::Result<bool> {
+        self.file.try_lock()
+    }
+    fn unlock(&self) -> io::Result<()> {
+        self.file.unlock()
+    }
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn act() -> impl Strategy<Value = Act> {
 
 /// Does one act; `dead` are the entries told to fail for ever.
 fn perform(act: &Act, bench: &mut Bench, handle: &mut Handle<Sums>, dead: &mut Vec<u64>) {
-    let faults = bench.options.faults.clone().expect("this bench has a disk that fails");
+    let faults = bench.faults.clone().expect("this bench has a disk that fails");
     match act {
         Act::Append(count) => bench.append(i64::from(*count)),
         Act::Restart => {
@@ -71,7 +71,7 @@ proptest! {
         flush_entries in 1..40u64,
     ) {
         let mut bench = Bench::new();
-        bench.options.faults = Some(Arc::new(Faults::default()));
+        bench.faults = Some(Arc::new(Faults::default()));
         bench.options.flush_entries = flush_entries;
         bench.options.sync_entries = flush_entries * 3;
         bench.options.attempts_max = 2;

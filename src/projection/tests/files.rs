@@ -65,7 +65,7 @@ fn a_tick_or_a_view_that_fails_is_made_up_for() {
 fn a_disk_that_fills_up_stalls_and_goes_on_by_itself_once_there_is_room() {
     let mut bench = Bench::with_entries(20);
     let faults = Arc::new(Faults::default());
-    bench.options.faults = Some(Arc::clone(&faults));
+    bench.faults = Some(Arc::clone(&faults));
     bench.options.flush_entries = 1;
     bench.options.sync_entries = 5;
     let handle = bench.start();
@@ -85,7 +85,7 @@ fn a_disk_that_fills_up_stalls_and_goes_on_by_itself_once_there_is_room() {
 fn a_file_that_readers_hold_open_after_an_io_error_is_replaced_by_another_one() {
     let mut bench = Bench::with_entries(20);
     let faults = Arc::new(Faults::default());
-    bench.options.faults = Some(Arc::clone(&faults));
+    bench.faults = Some(Arc::clone(&faults));
     bench.options.flush_entries = 1;
     bench.options.sync_entries = 1;
     bench.rules.plan.views_hold_database.store(true, SeqCst);
@@ -109,7 +109,7 @@ fn a_file_that_readers_hold_open_after_an_io_error_is_replaced_by_another_one() 
 fn a_start_on_a_full_disk_serves_from_memory_and_makes_its_file_once_there_is_room() {
     let mut bench = Bench::with_entries(20);
     let faults = Arc::new(Faults::default());
-    bench.options.faults = Some(Arc::clone(&faults));
+    bench.faults = Some(Arc::clone(&faults));
     faults.full.store(true, SeqCst);
     let handle = bench.start();
     bench.expect(&handle, &[]);

@@ -143,11 +143,7 @@ fn a_file_of_another_log_is_rebuilt() {
     let bench = Bench::with_entries(3);
     bench.expect_after_start(&[]);
     let other = Bench { dir: bench.dir, ..Bench::with_entries(2) };
-    let watermark = Arc::clone(&other.log.watermark);
-    let (log, clock) = (other.log.clone(), other.clock.clone());
-    let handle =
-        start::<Sums>(other.dir.path(), other.rules.clone(), log, watermark, clock, [7; 16], other.options.clone());
-    let handle = handle.unwrap();
+    let handle = other.try_start_on([7; 16]).unwrap();
     other.expect(&handle, &[]);
     handle.shutdown();
 }

@@ -14,10 +14,11 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::testing::{Faults, MemoryLog, Rules, Sums, SumsView, recompute};
-use super::{Handle, NotFound, Options, StartError, start};
+use super::testing::{Faults, FaultyDisk, MemoryLog, Rules, Sums, SumsView, recompute};
+use super::{Followed, Handle, NotFound, Options, StartError, start};
 use crate::clock::ManualClock;
 use crate::units::{Minute, Seq, Timestamp};
+use crate::world::World;
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -30,6 +31,7 @@ struct Bench {
     clock: Arc<ManualClock>,
     rules: Rules,
     options: Options,
+    faults: Option<Arc<Faults>>,
 }
 
 impl Bench {
@@ -49,6 +51,7 @@ impl Bench {
             clock: Arc::new(ManualClock::new(Minute::new(1000).start())),
             rules: Rules::new(1),
             options,
+            faults: None,
         }
     }
 
@@ -65,9 +68,18 @@ impl Bench {
     }
 
     fn try_start(&self) -> Result<Handle<Sums>, StartError> {
+        self.try_start_on(LOG_ID)
+    }
+
+    fn try_start_on(&self, log_id: [u8; 16]) -> Result<Handle<Sums>, StartError> {
         let watermark = Arc::clone(&self.log.watermark);
-        let (log, clock) = (self.log.clone(), self.clock.clone());
-        start(self.dir.path(), self.rules.clone(), log, watermark, clock, LOG_ID, self.options.clone())
+        let followed = Followed { log: self.log.clone(), watermark, log_id };
+        let world = World::with_clock(self.clock.clone());
+        let world = match &self.faults {
+            Some(faults) => World { disk: Arc::new(FaultyDisk(Arc::clone(faults))), ..world },
+            None => world,
+        };
+        start(self.dir.path(), self.rules.clone(), followed, &world, self.options.clone())
     }
 
     fn start(&self) -> Handle<Sums> {

@@ -137,6 +137,12 @@ fn a_file_that_shrinks_after_it_was_opened_is_damage() {
         fn sync(&self) -> io::Result<()> {
             self.0.sync()
         }
+        fn try_lock(&self) -> io::Result<bool> {
+            self.0.try_lock()
+        }
+        fn unlock(&self) -> io::Result<()> {
+            self.0.unlock()
+        }
     }
     let (rows, whole) = sample();
     let file = Arc::new(Shrunk(Bytes(whole[..whole.len() - 1000].to_vec())));
