@@ -12,6 +12,8 @@
 //!
 //! ```sh
 //! COLISEUM_SIM_SEEDS=1000000 cargo test --release --test simulation random_runs -- --nocapture
+//! COLISEUM_SIM_TELL=1 COLISEUM_SIM_SEED=95 COLISEUM_SIM_SEEDS=1 cargo test --test simulation random_runs
+//! COLISEUM_SIM_RUNS=100 cargo test --release --test simulation at_every_call_of_a_run
 //! ```
 
 mod clock;
@@ -76,12 +78,10 @@ pub fn over_seeds(what: &str, first: u64, count: u64, run: impl Fn(u64) -> Resul
 
 #[test]
 fn random_runs() {
-    let first = from_env("COLISEUM_SIM_SEED", 1);
-    let total = over_seeds("random_runs", first, from_env("COLISEUM_SIM_SEEDS", 1500), |seed| {
-        run::guarded(&Plan::random(seed))
-    });
+    let (first, seeds) = (from_env("COLISEUM_SIM_SEED", 1), from_env("COLISEUM_SIM_SEEDS", 600));
+    let total = over_seeds("random_runs", first, seeds, |seed| run::guarded(&Plan::random(seed)));
     // A simulation that meets none of these proves nothing.
-    if from_env("COLISEUM_SIM_SEEDS", 1500) >= 1000 {
+    if seeds >= 500 {
         for (what, count) in total.counts() {
             assert!(count > 0, "no run met {what}");
         }
@@ -90,7 +90,7 @@ fn random_runs() {
 
 #[test]
 fn the_same_seed_makes_the_same_calls() {
-    for seed in 1..20 {
+    for seed in 1..12 {
         let traces = [(); 2].map(|()| run::guarded(&Plan::random(seed)).expect("nothing wrong").trace);
         assert_eq!(traces[0], traces[1], "seed {seed}");
     }

@@ -40,6 +40,8 @@ impl Plan {
 pub struct Tally {
     pub events: u64,
     pub calls: u64,
+    /// Those of them that belong to the start and the turns, not to the end that is held to the truth.
+    pub calls_in_turns: u64,
     pub power_cuts: u64,
     pub cuts_in_recovery: u64,
     pub kills: u64,
@@ -62,6 +64,7 @@ impl Tally {
         let sums = [
             (&mut self.events, other.events),
             (&mut self.calls, other.calls),
+            (&mut self.calls_in_turns, other.calls_in_turns),
             (&mut self.power_cuts, other.power_cuts),
             (&mut self.cuts_in_recovery, other.cuts_in_recovery),
             (&mut self.kills, other.kills),
@@ -141,6 +144,7 @@ impl<'p> Run<'p> {
         for _ in 0..self.plan.turns {
             process = self.turn(process)?;
         }
+        self.tally.calls_in_turns = self.machine.disk.calls();
         self.machine.disk.dont_cut();
         self.machine.disk.dont_fail();
         self.machine.disk.set_capacity(u64::MAX);
