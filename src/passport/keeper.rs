@@ -21,6 +21,9 @@ use crate::limits::{KEEPER_PAUSE_MS_MAX, KEEPER_PAUSE_MS_MIN, LIVE_INDEX_EVERY_M
 use crate::units::Seq;
 use crate::world::Random;
 
+/// Entries between two words about how far a rebuild has come.
+const ENTRIES_PER_TELLING: u64 = 4096;
+
 /// What the writer hands over.
 pub(super) enum Task {
     /// A raw segment that takes no more entries.
@@ -110,7 +113,7 @@ impl Keeper {
     /// Does one piece of work; `false` where there was none.
     fn step(&mut self) -> Result<bool, KeeperError> {
         if let Some(gap) = self.upkeep.gaps().first() {
-            rebuild_keys(&self.log, &mut self.upkeep, *gap)?;
+            rebuild_keys(&self.log, &mut self.upkeep, *gap, &|_, _| {})?;
             return Ok(true);
         }
         if let Some(table) = self.tables.front() {
@@ -150,7 +153,7 @@ fn seal(log: &Log, segment: &Segment) -> Result<(), KeeperError> {
 }
 
 /// Fills a range that no run covers from the log.
-fn rebuild_keys(log: &Log, upkeep: &mut Upkeep, gap: SeqRange) -> Result<(), KeeperError> {
+fn rebuild_keys(log: &Log, upkeep: &mut Upkeep, gap: SeqRange, tell: &dyn Fn(Seq, Seq)) -> Result<(), KeeperError> {
     tracing::info!(seq = %gap, "the idempotency index is rebuilt from the log");
     let fingerprinter = upkeep.fingerprinter();
     let mut rebuild = upkeep.rebuild(gap);
@@ -158,6 +161,9 @@ fn rebuild_keys(log: &Log, upkeep: &mut Upkeep, gap: SeqRange) -> Result<(), Kee
     log.scan(Seq::new(gap.first().get() - 1), &mut |entry| {
         if entry.seq > gap.last() {
             return ControlFlow::Break(());
+        }
+        if entry.seq.get().is_multiple_of(ENTRIES_PER_TELLING) {
+            tell(entry.seq, gap.last());
         }
         added = rebuild.add(fingerprinter.fingerprint(entry.envelope.message_id), entry.seq);
         if added.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -172,6 +178,7 @@ pub(super) fn open_keys(
     log_id: [u8; 16],
     random: &dyn Random,
     table_keys: usize,
+    tell: &dyn Fn(Seq, Seq),
 ) -> Result<(KeyIndex, Upkeep), OpenError> {
     let dir = log.dir.join("keys");
     let failed = |error: KeyError| OpenError::io(&dir, io::Error::other(error.to_string()));
@@ -182,7 +189,7 @@ pub(super) fn open_keys(
         tracing::warn!(file = dropped.name, why = dropped.why, "a file of the idempotency index was dropped");
     }
     for gap in opened.report.gaps {
-        rebuild_keys(log, &mut upkeep, gap).map_err(|error| match error {
+        rebuild_keys(log, &mut upkeep, gap, tell).map_err(|error| match error {
             KeeperError::Read(error) => OpenError::from(error),
             KeeperError::Keys(error) => failed(error),
             KeeperError::Io(error) => OpenError::io(&dir, error),
@@ -190,6 +197,9 @@ pub(super) fn open_keys(
     }
     let mut written = Ok(());
     log.scan(opened.report.tail_after, &mut |entry| {
+        if entry.seq.get().is_multiple_of(ENTRIES_PER_TELLING) {
+            tell(entry.seq, log.durable());
+        }
         index.insert(index.fingerprint(entry.envelope.message_id), entry.seq);
         if index.wants_seal() {
             written = upkeep.write(&index.seal(entry.seq)).and_then(|()| {

@@ -69,6 +69,19 @@ impl Passport {
     /// Damage, with file, offset, seq and what to do; or an error of the disk. Nothing was changed then, but for a torn
     /// tail that was kept aside.
     pub fn open(options: &PassportOptions, world: &World) -> Result<Passport, OpenError> {
+        Passport::open_telling(options, world, &|_, _| {})
+    }
+
+    /// The same, and tells of the one piece of work that grows with the log: reading it again for an index of
+    /// idempotency keys that has gone. `tell` gets the seq that was come to and the log's last one, now and then.
+    ///
+    /// # Errors
+    /// As [`Passport::open`].
+    pub fn open_telling(
+        options: &PassportOptions,
+        world: &World,
+        tell: &dyn Fn(Seq, Seq),
+    ) -> Result<Passport, OpenError> {
         let (disk, clock) = (world.disk.clone(), world.clock.as_ref());
         let dir = options.dir.clone();
         let failed = |error| OpenError::io(&options.dir, error);
@@ -99,7 +112,7 @@ impl Passport {
         let watermark = Arc::new(Watermark::new(active.last_seq()));
         let unsealed: Vec<_> = recovered.segments[..recovered.segments.len() - 1].to_vec();
         let log = Arc::new(Log::new(disk.clone(), dir.clone(), watermark, recovered.segments, log_id));
-        let (keys, upkeep) = super::keeper::open_keys(&log, log_id, world.random.as_ref(), options.table_keys)?;
+        let (keys, upkeep) = super::keeper::open_keys(&log, log_id, world.random.as_ref(), options.table_keys, tell)?;
         let key_stats = keys.stats_source();
         let status = Arc::new(WriterStatus::default());
         let (tasks, todo) = unbounded();

@@ -151,6 +151,7 @@ impl Writer {
     pub fn run(mut self, queue: &Receiver<Message>) -> io::Result<()> {
         let mut held: Option<Request> = None;
         loop {
+            self.status.beat(self.world.clock.now());
             let first = match held.take() {
                 Some(request) => request,
                 None => match self.receive(queue) {
@@ -174,6 +175,7 @@ impl Writer {
     /// comes back by itself, from the start on and with nobody writing.
     fn receive(&mut self, queue: &Receiver<Message>) -> Option<Request> {
         loop {
+            self.status.beat(self.world.clock.now());
             self.check_space();
             match queue.recv_timeout(Duration::from_millis(FREE_SPACE_CHECK_MS)) {
                 Ok(Message::Append(request)) => return Some(request),
