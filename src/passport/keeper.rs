@@ -17,7 +17,7 @@ use super::keys::{KeyError, KeyIndex, Sealed, SeqRange, Upkeep};
 use super::log::{Log, Segment};
 use super::recovery::OpenError;
 use super::{EntrySource, ReadError, sealed};
-use crate::limits::{KEEPER_PAUSE_MS_MAX, KEEPER_PAUSE_MS_MIN, LIVE_INDEX_EVERY_MS};
+use crate::limits::{KEEPER_PAUSE_MS_MAX, KEEPER_PAUSE_MS_MIN, KEY_TABLES_BEHIND_MAX, LIVE_INDEX_EVERY_MS};
 use crate::units::Seq;
 use crate::world::Random;
 
@@ -77,17 +77,19 @@ impl Keeper {
                     Err(RecvTimeoutError::Disconnected) => return,
                 }
             };
-            match task {
-                Some(Task::Stop) => return,
-                Some(Task::Seal(segment)) => self.seals.push_back(segment),
-                Some(Task::Keys(table)) => self.tables.push_back(table),
-                Some(Task::MendKeys(run)) => {
-                    tracing::warn!(seq = %run, "a run of idempotency keys is damaged and is made again from the log");
-                    if let Err(error) = self.upkeep.discard(run) {
-                        tracing::warn!(%error, "the damaged run's file is left for the next start to remove");
+            // All that wait: a table of keys goes before the segments, since a start reads again what no run holds.
+            for task in task.into_iter().chain(tasks.try_iter()) {
+                match task {
+                    Task::Stop => return,
+                    Task::Seal(segment) => self.seals.push_back(segment),
+                    Task::Keys(table) => self.tables.push_back(table),
+                    Task::MendKeys(run) => {
+                        tracing::warn!(seq = %run, "a run of idempotency keys is damaged and is made again from the log");
+                        if let Err(error) = self.upkeep.discard(run) {
+                            tracing::warn!(%error, "the damaged run's file is left for the next start to remove");
+                        }
                     }
                 }
-                None => {}
             }
             if self.not_before.is_some_and(|(at, _)| Instant::now() < at) {
                 busy = false;
@@ -195,15 +197,18 @@ pub(super) fn open_keys(
             KeeperError::Io(error) => OpenError::io(&dir, error),
         })?;
     }
-    let mut written = Ok(());
+    let (mut written, mut tables) = (Ok(()), 0);
     log.scan(opened.report.tail_after, &mut |entry| {
         if entry.seq.get().is_multiple_of(ENTRIES_PER_TELLING) {
             tell(entry.seq, log.durable());
         }
         index.insert(index.fingerprint(entry.envelope.message_id), entry.seq);
         if index.wants_seal() {
+            tables += 1;
             written = upkeep.write(&index.seal(entry.seq)).and_then(|()| {
-                while upkeep.step()? {}
+                // Joining runs takes as long as they are large, so the keeper does it, behind the first answers. Only an
+                // index that is built anew has too many of them to search.
+                while tables > KEY_TABLES_BEHIND_MAX && upkeep.step()? {}
                 Ok(())
             });
             index.forget_installed();
