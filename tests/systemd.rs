@@ -5,6 +5,7 @@
 mod harness;
 mod model;
 
+use std::collections::{BTreeSet, HashMap};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
@@ -354,6 +355,69 @@ fn systemd_finds_nothing_to_say_about_the_units_and_little_that_is_exposed() {
     security.args(["security", "--no-pager", "--offline=true", "--threshold=12"]).arg(&unit);
     let judged = security.output().expect("it runs");
     assert!(judged.status.success(), "{}", String::from_utf8_lossy(&judged.stdout));
+}
+
+/// The system calls that the lines of a unit leave, by the sets that this systemd has.
+fn system_calls_of(unit: &str) -> BTreeSet<String> {
+    let listed = Command::new("systemd-analyze").args(["syscall-filter", "--no-pager"]).output().expect("it runs");
+    let (listed, mut sets, mut set) = (String::from_utf8(listed.stdout).expect("UTF-8"), HashMap::new(), "");
+    for line in listed.lines().filter(|line| !line.trim_start().starts_with('#')) {
+        if line.starts_with('@') {
+            set = line.trim();
+        } else if !line.trim().is_empty() {
+            sets.entry(set).or_insert_with(Vec::new).push(line.trim());
+        }
+    }
+    let mut left = BTreeSet::new();
+    for filter in unit.lines().filter_map(|line| line.strip_prefix("SystemCallFilter=")) {
+        let mut words: Vec<&str> = filter.trim_start_matches('~').split(' ').collect();
+        while let Some(word) = words.pop() {
+            match sets.get(word) {
+                Some(members) => words.extend(members),
+                None if filter.starts_with('~') => drop(left.remove(word)),
+                None => drop(left.insert(word.to_owned())),
+            }
+        }
+    }
+    left
+}
+
+#[test]
+fn the_unit_lets_through_every_system_call_that_the_daemon_makes() {
+    if !has("systemd-analyze") || !has("strace") {
+        return skipped("systemd-analyze or strace", "the unit's filter of system calls");
+    }
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (data_dir, calls) = (directory.path().join("data"), directory.path().join("calls"));
+    let config = directory.path().join("small.toml");
+    std::fs::write(&config, "[passport]\nsegment_bytes = 65536").expect("written");
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-o"]).arg(&calls).arg(EXE).args(["serve", "--listen", "127.0.0.1:0", "--config"]);
+    command.arg(&config).arg("--data-dir").arg(&data_dir).current_dir(directory.path());
+    let mut traced = Service::spawn(command);
+    let daemon = until("daemon.json", || {
+        if traced.0.try_wait().expect("a child").is_some() {
+            return Some(None);
+        }
+        Json::parse(&std::fs::read_to_string(data_dir.join("daemon.json")).ok()?).ok().map(Some)
+    });
+    let Some(daemon) = daemon else {
+        return skipped("strace with the right to trace", "the unit's filter of system calls");
+    };
+    // Enough for segments to be sealed and for the projection to flush.
+    fill(&Client { address: daemon.at("address").as_text().to_owned() }, 5_000);
+    let pid = rustix::process::Pid::from_raw(daemon.at("pid").as_integer() as i32).expect("a process");
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("the process is ours");
+    assert_eq!(traced.exit_code(), Some(0));
+    let made = std::fs::read_to_string(&calls).expect("UTF-8");
+    let made =
+        made.lines().filter_map(|line| line.split_once(' ')?.1.trim_start().split_once('(').map(|(name, _)| name));
+    let made: BTreeSet<String> = made.filter(|name| name.starts_with(char::is_lowercase)).map(str::to_owned).collect();
+    assert!(made.contains("fdatasync") && made.contains("accept4"), "too little was seen: {made:?}");
+    let unit = binary::run(&["print", "systemd-unit"], directory.path()).stdout;
+    let allowed = system_calls_of(std::str::from_utf8(&unit).expect("UTF-8"));
+    let refused: Vec<_> = made.difference(&allowed).collect();
+    assert!(refused.is_empty(), "the unit's filter would refuse {refused:?}");
 }
 
 #[test]

@@ -9,6 +9,8 @@
 //!
 //! Start: lock, log (recovered), projections (they catch up behind the first answers), HTTP, `daemon.json`.
 //! Stop: HTTP finishes what it accepted, projections flush, the log syncs and closes, the lock goes.
+//!
+//! Under systemd, [`notify`] says how that goes, and [`passed_socket`] takes the socket that it may have passed.
 
 pub mod notify;
 pub mod passed_socket;

@@ -223,8 +223,10 @@ impl Teller {
     /// Whether the watchdog gets its share now: the writer has come round since the last one.
     fn is_fed(&mut self, heartbeats: u64, now: Instant) -> bool {
         let Some(interval) = self.feed_interval else { return false };
-        let (fed_with, fed_at) = self.fed.unwrap_or((0, now - interval));
-        let is_due = heartbeats != fed_with && now.saturating_duration_since(fed_at) >= interval;
+        let is_due = match self.fed {
+            None => heartbeats > 0,
+            Some((with, at)) => heartbeats != with && now.saturating_duration_since(at) >= interval,
+        };
         if is_due {
             self.fed = Some((heartbeats, now));
         }
