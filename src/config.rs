@@ -183,9 +183,9 @@ impl Config {
         if let Some(level) = &overrides.log_level {
             config.log.level = level.clone();
         }
-        if !config.listen.ip().is_loopback() {
+        if let Err(problem) = check_listen(config.listen) {
             let file = file.filter(|_| overrides.listen.is_none());
-            return Err(ConfigError { file, problems: vec![not_loopback(config.listen)] });
+            return Err(ConfigError { file, problems: vec![problem] });
         }
         Ok(config)
     }
@@ -203,12 +203,16 @@ impl Config {
     }
 }
 
-fn not_loopback(listen: SocketAddr) -> String {
-    format!(
+/// Whether the daemon may serve on an address, and what to do where it may not.
+pub fn check_listen(listen: SocketAddr) -> Result<(), String> {
+    if listen.ip().is_loopback() {
+        return Ok(());
+    }
+    Err(format!(
         "listen = \"{listen}\": with no credential configured the daemon serves everything to everyone, so it takes a \
          loopback address only, such as 127.0.0.1:{}; put a proxy that checks credentials before it",
         listen.port()
-    )
+    ))
 }
 
 /// Reads a log level, or a list of them by module, and says what it takes where it is none.

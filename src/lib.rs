@@ -68,6 +68,7 @@
 //!   That halves the bytes a key takes, and no collision can ever lose an event.
 //! - A request is never split over two batches: a batch request is there after a crash as a whole or not at all.
 
+#![deny(unsafe_code)]
 #![allow(
     rustdoc::private_intra_doc_links,
     reason = "these docs are for who works on the code: `cargo doc --no-deps --document-private-items`"

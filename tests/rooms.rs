@@ -88,6 +88,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("bincode", &["src/passport/record.rs", "src/coliseum/tables.rs", "src/coliseum/pages.rs"]),
     ("anyhow", &["src/daemon/", "src/cli/", "src/main.rs"]),
     ("clap", &["src/cli/", "src/main.rs"]),
+    ("sd_notify", &["src/daemon/"]),
 ];
 
 /// One path of the code, from the crate's root or from another crate: `passport::record::decode`.

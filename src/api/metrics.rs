@@ -17,6 +17,7 @@ use crate::passport::{EntrySource, SYNC_BUCKETS_US, WriterCounts};
 use crate::problem::{Problem, Slug};
 use crate::projection::ConsumerStatus;
 
+const US_PER_SECOND: f64 = 1e6;
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 pub fn routes() -> Vec<Route<Api>> {
@@ -43,6 +44,9 @@ struct Gathered {
     head: u64,
     segments: usize,
     writable: bool,
+    heartbeat_seconds: f64,
+    free_bytes: Option<u64>,
+    min_free_bytes: u64,
     writer: WriterCounts,
     keys: KeyStats,
     consumer: ConsumerStatus,
@@ -57,6 +61,9 @@ impl Gathered {
             head: api.log.durable().get(),
             segments: api.log.segments().len(),
             writable: api.writer.read_only().is_none(),
+            heartbeat_seconds: api.writer.heartbeat_at().micros() as f64 / US_PER_SECOND,
+            free_bytes: api.log.free_bytes().ok(),
+            min_free_bytes: api.min_free_bytes,
             writer: api.writer.counts(),
             keys: api.key_stats.stats(),
             consumer: api.coliseum.status(),
@@ -75,6 +82,16 @@ impl Collector for Gathered {
         gauge("log_head_seq", "Seq of the last event that is on disk.", self.head as f64)?;
         gauge("log_segments", "Segment files of the log.", self.segments as f64)?;
         gauge("log_writable", "1 while the log takes writes.", f64::from(u8::from(self.writable)))?;
+        gauge(
+            "writer_heartbeat_timestamp_seconds",
+            "When the thread that writes the log came round last; it does five times a second.",
+            self.heartbeat_seconds,
+        )?;
+        // What cannot be read is left out: a 0 would tell of a full disk.
+        if let Some(free) = self.free_bytes {
+            gauge("disk_free_bytes", "Free space on the log's disk.", free as f64)?;
+        }
+        gauge("disk_min_free_bytes", "Free space under which the log takes no writes.", self.min_free_bytes as f64)?;
         gauge("keys_in_runs", "Idempotency keys in sorted runs.", self.keys.run_keys as f64)?;
         gauge("key_runs", "Sorted runs of idempotency keys.", self.keys.runs as f64)?;
         gauge("keys_disk_bytes", "Size of those runs on disk.", self.keys.disk_bytes as f64)?;
@@ -105,7 +122,6 @@ impl Collector for Gathered {
 
 impl Gathered {
     fn encode_syncs(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        const US_PER_SECOND: f64 = 1e6;
         let bounds = SYNC_BUCKETS_US.iter().map(|us| *us as f64 / US_PER_SECOND);
         let within: u64 = self.writer.sync_buckets.iter().sum();
         let slower = self.writer.syncs.saturating_sub(within);

@@ -43,6 +43,8 @@ pub struct Api {
     pub capture: CaptureLimits,
     /// Whether answers wait for the sync.
     pub durable_answers: bool,
+    /// Free space under which the log takes no writes.
+    pub min_free_bytes: u64,
     pub pages: BoardPages,
 }
 

@@ -8,7 +8,7 @@ use clap::Args;
 use super::{Failure, Outcome, Place, Status, init_log, signal};
 use crate::clock::SystemClock;
 use crate::config::{self, Config, Overrides};
-use crate::daemon;
+use crate::daemon::{self, notify::Notifier, passed_socket};
 
 #[derive(Clone, Debug, Default, Args)]
 #[command(after_help = "\
@@ -28,12 +28,19 @@ pub struct ServeArgs {
 }
 
 pub fn run(args: &ServeArgs, log: Option<&str>) -> Outcome {
+    // Before there is a second thread: it changes the environment.
+    let passed = passed_socket::take()?;
     let overrides = Overrides { listen: args.listen, log_level: log.map(String::from), ..args.place.overrides() };
     let config = Config::load(&overrides)?;
     init_log(config.log.format, &config.log.level);
     let signals = signal::stop_signals()?;
     let (file, data_dir) = (Config::file(&overrides), config.data_dir.display().to_string());
-    let running = daemon::start(config, Arc::new(SystemClock))?;
+    let shutdown_timeout = config.shutdown_timeout;
+    let notifier = Notifier::start()?;
+    let tell = |read, of| notifier.opening(read, of);
+    let running = daemon::start_on(config, Arc::new(SystemClock), passed, &tell)
+        .inspect_err(|error| notifier.failed(&format!("cannot start: {error:#}")))?;
+    notifier.serving(running.standing());
     let config_file = file.map(|file| file.display().to_string());
     tracing::info!(address = %running.address(), data_dir, config_file, "serving");
     crossbeam_channel::select! {
@@ -41,10 +48,12 @@ pub fn run(args: &ServeArgs, log: Option<&str>) -> Outcome {
         recv(running.failures()) -> failure => {
             let what = failure.unwrap_or_else(|_| "the daemon ended by itself".into());
             tracing::error!(what, "the daemon cannot go on");
+            notifier.failed(&format!("cannot go on: {what}"));
             // What was acknowledged is on disk; the next start recovers.
             return Err(Failure::Failed(anyhow::anyhow!("{what}; stopped, start it again once that is mended")));
         }
     }
+    notifier.stopping(shutdown_timeout);
     running.shutdown()?;
     tracing::info!("stopped");
     Ok(Status::Good)

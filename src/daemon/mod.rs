@@ -9,10 +9,15 @@
 //!
 //! Start: lock, log (recovered), projections (they catch up behind the first answers), HTTP, `daemon.json`.
 //! Stop: HTTP finishes what it accepted, projections flush, the log syncs and closes, the lock goes.
+//!
+//! Under systemd, [`notify`] says how that goes, and [`passed_socket`] takes the socket that it may have passed.
+
+pub mod notify;
+pub mod passed_socket;
 
 use std::fs::{self, File, TryLockError};
 use std::io::Write as _;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,6 +36,7 @@ use crate::http::{self, HttpLimits};
 use crate::passport::keys::RECENT_KEYS;
 use crate::passport::{Durability, Passport, PassportOptions};
 use crate::projection::{self, Followed, Handle};
+use crate::units::Seq;
 use crate::world::World;
 
 /// A daemon that serves, in this process, on threads of its own.
@@ -53,6 +59,20 @@ pub struct Running {
 /// # Errors
 /// Another process holds the directory; damage in the log; an address that is taken.
 pub fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Running> {
+    start_on(config, clock, None, &|_, _| {})
+}
+
+/// The same on a socket that listens already, if there is one; `config.listen` is not used then. `tell` gets how far
+/// opening the log has come, as [`Passport::open_telling`] says it.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_on(
+    config: Config,
+    clock: Arc<dyn Clock>,
+    passed: Option<TcpListener>,
+    tell: &dyn Fn(Seq, Seq),
+) -> anyhow::Result<Running> {
     let dir = config.data_dir.clone();
     fs::create_dir_all(&dir).with_context(|| format!("{}: cannot be made", dir.display()))?;
     let lock = take_lock(&dir)?;
@@ -77,7 +97,7 @@ pub fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Running> {
     };
     refuse_lost_log(&dir)?;
     let world = World::with_clock(clock.clone());
-    let passport = Passport::open(&options, &world)?;
+    let passport = Passport::open_telling(&options, &world, tell)?;
     let log = passport.log();
     let coliseum = projection::start::<Coliseum>(
         &dir.join("projections"),
@@ -99,6 +119,7 @@ pub fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Running> {
             batch_bytes_max: config.capture.batch_bytes_max,
         },
         durable_answers: durability == Durability::Sync,
+        min_free_bytes: config.passport.min_free_bytes,
         pages: BoardPages::default(),
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -106,7 +127,7 @@ pub fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Running> {
         .thread_name("http")
         .build()
         .context("the threads that serve HTTP cannot be started")?;
-    let (listener, address) = listen(&runtime, config.listen)?;
+    let (listener, address) = listen(&runtime, config.listen, passed)?;
     let (stop_http, stopped) = oneshot::channel();
     let limits = HttpLimits {
         max_connections: config.http.max_connections,
@@ -137,6 +158,12 @@ impl Running {
     /// Where it listens; with port 0 configured, the port that it got.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// How it stands, from now on.
+    pub fn standing(&self) -> notify::Standing {
+        let passport = self.passport.as_ref().expect("it is taken by the stop, which takes the daemon");
+        notify::Standing { address: self.address, writer: passport.status(), coliseum: self.coliseum.clone() }
     }
 
     /// Gets one message when the daemon cannot go on (a sync that failed): the process has to end, with a failure.
@@ -266,9 +293,18 @@ fn projection_options(config: &Config) -> projection::Options {
     }
 }
 
-fn listen(runtime: &Runtime, address: SocketAddr) -> anyhow::Result<(tokio::net::TcpListener, SocketAddr)> {
+fn listen(
+    runtime: &Runtime,
+    address: SocketAddr,
+    passed: Option<TcpListener>,
+) -> anyhow::Result<(tokio::net::TcpListener, SocketAddr)> {
     let taken = || format!("cannot listen on {address}; is another daemon there? --listen names another address");
-    let listener = runtime.block_on(tokio::net::TcpListener::bind(address)).with_context(taken)?;
+    let _within = runtime.enter();
+    let listener = match passed {
+        Some(passed) => tokio::net::TcpListener::from_std(passed),
+        None => runtime.block_on(tokio::net::TcpListener::bind(address)),
+    };
+    let listener = listener.with_context(taken)?;
     let address = listener.local_addr().with_context(taken)?;
     Ok((listener, address))
 }

@@ -17,9 +17,12 @@ use super::keys::{KeyError, KeyIndex, Sealed, SeqRange, Upkeep};
 use super::log::{Log, Segment};
 use super::recovery::OpenError;
 use super::{EntrySource, ReadError, sealed};
-use crate::limits::{KEEPER_PAUSE_MS_MAX, KEEPER_PAUSE_MS_MIN, LIVE_INDEX_EVERY_MS};
+use crate::limits::{KEEPER_PAUSE_MS_MAX, KEEPER_PAUSE_MS_MIN, KEY_TABLES_BEHIND_MAX, LIVE_INDEX_EVERY_MS};
 use crate::units::Seq;
 use crate::world::Random;
+
+/// Entries between two words about how far a rebuild has come.
+const ENTRIES_PER_TELLING: u64 = 4096;
 
 /// What the writer hands over.
 pub(super) enum Task {
@@ -77,7 +80,8 @@ impl Keeper {
                     Err(RecvTimeoutError::Disconnected) => return,
                 }
             };
-            if task.is_some_and(|task| self.take(task)) {
+            // All that wait: a table of keys goes before the segments, since a start reads again what no run holds.
+            if task.into_iter().chain(tasks.try_iter()).any(|task| self.take(task)) {
                 return;
             }
             if self.not_before.is_some_and(|(at, _)| Instant::now() < at) {
@@ -120,7 +124,7 @@ impl Keeper {
     /// Does one piece of work; `false` where there was none.
     pub fn step(&mut self) -> Result<bool, KeeperError> {
         if let Some(gap) = self.upkeep.gaps().first() {
-            rebuild_keys(&self.log, &mut self.upkeep, *gap)?;
+            rebuild_keys(&self.log, &mut self.upkeep, *gap, &|_, _| {})?;
             return Ok(true);
         }
         if let Some(table) = self.tables.front() {
@@ -172,19 +176,23 @@ fn join_keys(upkeep: &mut Upkeep) -> Result<bool, KeeperError> {
     }
 }
 
-/// Fills every gap and joins what can be joined, until nothing of either is left to do.
-fn settle_keys(log: &Log, upkeep: &mut Upkeep) -> Result<(), KeeperError> {
-    loop {
-        if let Some(gap) = upkeep.gaps().first() {
-            rebuild_keys(log, upkeep, *gap)?;
-        } else if !join_keys(upkeep)? {
-            return Ok(());
-        }
+/// Joins what can be joined, until nothing is left to join and no gap to fill.
+fn settle_keys(log: &Log, upkeep: &mut Upkeep, tell: &dyn Fn(Seq, Seq)) -> Result<(), KeeperError> {
+    while join_keys(upkeep)? {
+        fill_gaps(log, upkeep, tell)?;
     }
+    Ok(())
+}
+
+fn fill_gaps(log: &Log, upkeep: &mut Upkeep, tell: &dyn Fn(Seq, Seq)) -> Result<(), KeeperError> {
+    while let Some(gap) = upkeep.gaps().first() {
+        rebuild_keys(log, upkeep, *gap, tell)?;
+    }
+    Ok(())
 }
 
 /// Fills a range that no run covers from the log.
-fn rebuild_keys(log: &Log, upkeep: &mut Upkeep, gap: SeqRange) -> Result<(), KeeperError> {
+fn rebuild_keys(log: &Log, upkeep: &mut Upkeep, gap: SeqRange, tell: &dyn Fn(Seq, Seq)) -> Result<(), KeeperError> {
     tracing::info!(seq = %gap, "the idempotency index is rebuilt from the log");
     let fingerprinter = upkeep.fingerprinter();
     let mut rebuild = upkeep.rebuild(gap);
@@ -192,6 +200,9 @@ fn rebuild_keys(log: &Log, upkeep: &mut Upkeep, gap: SeqRange) -> Result<(), Kee
     log.scan(Seq::new(gap.first().get() - 1), &mut |entry| {
         if entry.seq > gap.last() {
             return ControlFlow::Break(());
+        }
+        if entry.seq.get().is_multiple_of(ENTRIES_PER_TELLING) {
+            tell(entry.seq, gap.last());
         }
         added = rebuild.add(fingerprinter.fingerprint(entry.envelope.message_id), entry.seq);
         if added.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -206,6 +217,7 @@ pub(super) fn open_keys(
     log_id: [u8; 16],
     random: &dyn Random,
     table_keys: usize,
+    tell: &dyn Fn(Seq, Seq),
 ) -> Result<(KeyIndex, Upkeep), OpenError> {
     let dir = log.dir.join("keys");
     let failed = |error: KeyError| OpenError::io(&dir, io::Error::other(error.to_string()));
@@ -220,13 +232,21 @@ pub(super) fn open_keys(
         KeeperError::Keys(error) => failed(error),
         KeeperError::Io(error) => OpenError::io(&dir, error),
     };
-    settle_keys(log, &mut upkeep).map_err(stopped)?;
-    let mut written = Ok(());
+    fill_gaps(log, &mut upkeep, tell).map_err(stopped)?;
+    let (mut written, mut tables) = (Ok(()), 0);
     log.scan(opened.report.tail_after, &mut |entry| {
+        if entry.seq.get().is_multiple_of(ENTRIES_PER_TELLING) {
+            tell(entry.seq, log.durable());
+        }
         index.insert(index.fingerprint(entry.envelope.message_id), entry.seq);
         if index.wants_seal() {
-            let sealed = index.seal(entry.seq);
-            written = upkeep.write(&sealed).map_err(KeeperError::from).and_then(|()| settle_keys(log, &mut upkeep));
+            tables += 1;
+            written = upkeep.write(&index.seal(entry.seq)).map_err(KeeperError::from);
+            // Joining runs takes as long as they are large, so the keeper does it, behind the first answers. Only an index
+            // that is built anew has too many of them to search.
+            if tables > KEY_TABLES_BEHIND_MAX && written.is_ok() {
+                written = settle_keys(log, &mut upkeep, tell);
+            }
             index.forget_installed();
         }
         if written.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

@@ -87,6 +87,11 @@ impl Log {
         }
     }
 
+    /// Free space on the disk that the log is on, as the writer judges it.
+    pub fn free_bytes(&self) -> std::io::Result<u64> {
+        self.disk.free_bytes(&self.dir)
+    }
+
     /// The segments in order; the last one is active.
     pub fn segments(&self) -> Arc<Vec<Arc<Segment>>> {
         self.segments.load_full()

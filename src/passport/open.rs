@@ -83,6 +83,11 @@ impl Stepped {
     /// # Errors
     /// As [`Passport::open`].
     pub fn open(options: &PassportOptions, world: &World) -> Result<Stepped, OpenError> {
+        Stepped::open_telling(options, world, &|_, _| {})
+    }
+
+    /// The same, and tells how far it is; see [`Passport::open_telling`].
+    fn open_telling(options: &PassportOptions, world: &World, tell: &dyn Fn(Seq, Seq)) -> Result<Stepped, OpenError> {
         let (disk, clock) = (world.disk.clone(), world.clock.as_ref());
         let dir = options.dir.clone();
         let failed = |error| OpenError::io(&options.dir, error);
@@ -110,7 +115,7 @@ impl Stepped {
         let watermark = Arc::new(Watermark::new(active.last_seq()));
         let unsealed: Vec<_> = recovered.segments[..recovered.segments.len() - 1].to_vec();
         let log = Arc::new(Log::new(disk.clone(), dir.clone(), watermark, recovered.segments, log_id));
-        let (keys, upkeep) = super::keeper::open_keys(&log, log_id, world.random.as_ref(), options.table_keys)?;
+        let (keys, upkeep) = super::keeper::open_keys(&log, log_id, world.random.as_ref(), options.table_keys, tell)?;
         let key_stats = keys.stats_source();
         let status = Arc::new(WriterStatus::default());
         let (to_keeper, tasks) = unbounded();
@@ -207,7 +212,20 @@ impl Passport {
     /// Damage, with file, offset, seq and what to do; or an error of the disk. Nothing was changed then, but for a torn
     /// tail that was kept aside.
     pub fn open(options: &PassportOptions, world: &World) -> Result<Passport, OpenError> {
-        Stepped::open(options, world)?.start_threads(&options.dir)
+        Passport::open_telling(options, world, &|_, _| {})
+    }
+
+    /// The same, and tells of the one piece of work that grows with the log: reading it again for an index of
+    /// idempotency keys that has gone. `tell` gets the seq that was come to and the log's last one, now and then.
+    ///
+    /// # Errors
+    /// As [`Passport::open`].
+    pub fn open_telling(
+        options: &PassportOptions,
+        world: &World,
+        tell: &dyn Fn(Seq, Seq),
+    ) -> Result<Passport, OpenError> {
+        Stepped::open_telling(options, world, tell)?.start_threads(&options.dir)
     }
 
     pub fn log(&self) -> Arc<Log> {

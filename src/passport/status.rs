@@ -1,10 +1,12 @@
 //! What the writer thread tells the rest of the daemon: whether it takes writes, and what it has done.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+
+use crate::units::Timestamp;
 
 /// Upper bounds of the sync latency histogram's buckets, in microseconds.
 pub const SYNC_BUCKETS_US: [u64; 12] =
@@ -14,6 +16,8 @@ pub const SYNC_BUCKETS_US: [u64; 12] =
 #[derive(Default)]
 pub struct WriterStatus {
     read_only: ArcSwapOption<String>,
+    heartbeats: AtomicU64,
+    heartbeat_micros: AtomicI64,
     syncs: AtomicU64,
     events: AtomicU64,
     bytes: AtomicU64,
@@ -45,6 +49,23 @@ impl WriterStatus {
             _ => {}
         }
         self.read_only.store(why.map(Arc::new));
+    }
+
+    /// The writer comes round: with each batch, and five times a second while nothing is written. A sync that hangs stops
+    /// it, so what is fed by this tells of a writer that works, not of a process that is there.
+    pub(super) fn beat(&self, now: Timestamp) {
+        self.heartbeats.fetch_add(1, Ordering::Relaxed);
+        self.heartbeat_micros.store(now.micros(), Ordering::Relaxed);
+    }
+
+    /// How often the writer has come round. It alone says whether the writer moves: the clock may jump.
+    pub fn heartbeats(&self) -> u64 {
+        self.heartbeats.load(Ordering::Relaxed)
+    }
+
+    /// When it came round last; the epoch before the first time.
+    pub fn heartbeat_at(&self) -> Timestamp {
+        Timestamp::from_micros(self.heartbeat_micros.load(Ordering::Relaxed))
     }
 
     pub(super) fn count_sync(&self, took: Duration, events: u32, bytes: usize) {

@@ -152,6 +152,7 @@ impl Writer {
     /// A write or sync that failed. The daemon must stop with a non-zero status.
     pub fn run(mut self, queue: &Receiver<Message>) -> io::Result<()> {
         loop {
+            self.status.beat(self.world.clock.now());
             let first = match self.held.take() {
                 Some(request) => request,
                 None => match self.receive(queue) {
@@ -192,6 +193,7 @@ impl Writer {
     /// comes back by itself, from the start on and with nobody writing.
     fn receive(&mut self, queue: &Receiver<Message>) -> Option<Request> {
         loop {
+            self.status.beat(self.world.clock.now());
             self.check_space();
             match queue.recv_timeout(Duration::from_millis(FREE_SPACE_CHECK_MS)) {
                 Ok(Message::Append(request)) => return Some(request),

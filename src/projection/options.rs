@@ -52,7 +52,7 @@ impl Default for Options {
             flush_interval: Duration::from_secs(1),
             flush_entries: 200_000,
             sync_interval: Duration::from_secs(10),
-            sync_entries: 250_000,
+            sync_entries: 100_000,
             unflushed_entries_max: 2_000_000,
             free_bytes_min: 32 * 1024 * 1024,
             integrity_check_bytes_max: 64 * 1024 * 1024,

@@ -8,7 +8,7 @@ use super::http::Client;
 use super::{DEADLINE, POLL_PAUSE, until};
 use crate::model::json::Json;
 
-const EXE: &str = env!("CARGO_BIN_EXE_coliseum");
+pub const EXE: &str = env!("CARGO_BIN_EXE_coliseum");
 
 /// A running `coliseum serve`. Dropping it kills it.
 pub struct Binary {
@@ -72,7 +72,8 @@ impl Drop for Binary {
     }
 }
 
-fn serve(data_dir: &Path) -> Command {
+/// `serve` on a port that the system picks.
+pub fn serve(data_dir: &Path) -> Command {
     let mut command = Command::new(EXE);
     command.arg("serve").arg("--data-dir").arg(data_dir).args(["--listen", "127.0.0.1:0"]);
     // Its own directory, so that no config.toml of the repository is read.

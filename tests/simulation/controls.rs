@@ -53,7 +53,7 @@ fn other_content_under_right_checksums_is_found() {
         run.machine.disk.kill();
         let files = run.machine.disk.files_below(&passport_dir());
         let last = files.iter().rfind(|path| path.extension().is_some_and(|extension| extension == "seg"));
-        run.machine.disk.damage(last.expect("an active segment"), forge);
+        run.machine.disk.damage(last.expect("an active segment"), |bytes| forge(bytes));
         let process = run.start()?;
         run.machine.judge(&process)
     };
@@ -62,7 +62,7 @@ fn other_content_under_right_checksums_is_found() {
 }
 
 /// Changes a letter in the last batch of a raw segment, and every checksum that covers it.
-fn forge(bytes: &mut Vec<u8>) {
+fn forge(bytes: &mut [u8]) {
     const HEADER_BYTES: usize = 64;
     let start = memchr::memmem::rfind(bytes, b"CLMB").expect("a batch");
     let body = u32::from_le_bytes(bytes[start + 36..start + 40].try_into().expect("4 bytes")) as usize;

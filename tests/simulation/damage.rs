@@ -58,9 +58,7 @@ fn role(path: &Path, files: &[PathBuf]) -> Role {
     let is_segment = |path: &Path| path.extension().is_some_and(|extension| extension == "seg" || extension == "segz");
     match path.file_name().and_then(|name| name.to_str()) {
         Some("log.id") => Role::LogId,
-        _ if is_segment(path)
-            && files.iter().filter(|path| is_segment(path)).next_back().is_some_and(|last| last == path) =>
-        {
+        _ if is_segment(path) && files.iter().rfind(|path| is_segment(path)).is_some_and(|last| last == path) => {
             Role::LastSegment
         }
         _ if is_segment(path) => Role::Segment,

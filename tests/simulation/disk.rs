@@ -446,7 +446,8 @@ impl Disk for SimDisk {
         let missing: Vec<PathBuf> =
             dir.ancestors().filter(|dir| !state.cached.dirs.contains(*dir)).map(Path::to_owned).collect();
         for dir in missing.into_iter().rev() {
-            state.change(&parent(&dir).to_owned(), NameChange::MadeDir { name: dir });
+            let above = parent(&dir).to_owned();
+            state.change(&above, NameChange::MadeDir { name: dir });
         }
         Ok(())
     }
