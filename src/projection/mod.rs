@@ -26,6 +26,7 @@
 //! | `follower` | keeps a fold going behind the log, whatever fails under it |
 //! | `fold` | a projection, its file, and the seq that both have come to |
 //! | `store`, `checkpoint`, `dead_letters` | the file, and the runner's own two tables in it |
+//! | `survey` | which files of a stopped projection are of no use |
 //! | `backoff`, `contain`, `options` | waits, panics, bounds |
 
 mod backoff;
@@ -38,6 +39,7 @@ mod handle;
 mod options;
 mod runner;
 mod store;
+mod survey;
 mod versions;
 
 #[cfg(test)]
@@ -48,6 +50,7 @@ mod tests;
 pub use dead_letters::DeadLetter;
 pub use handle::{ConsumerStatus, Handle, NotFound, StartError};
 pub use options::Options;
+pub use survey::survey;
 pub use versions::start;
 
 use std::path::PathBuf;
