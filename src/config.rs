@@ -46,6 +46,10 @@ pub struct PassportConfig {
     /// Time between two syncs under [`Durability::Interval`].
     pub sync_interval_ms: u64,
     pub min_free_bytes: u64,
+    /// What the scrub reads a second; 0: it does not run.
+    pub scrub_bytes_per_second: u64,
+    /// Pause between two passes of the scrub.
+    pub scrub_interval: Duration,
 }
 
 /// When an event is answered.
@@ -101,6 +105,8 @@ impl Default for Config {
                 durability: Durability::Sync,
                 sync_interval_ms: 100,
                 min_free_bytes: limits::MIN_FREE_BYTES_DEFAULT,
+                scrub_bytes_per_second: limits::SCRUB_BYTES_PER_SECOND_DEFAULT,
+                scrub_interval: Duration::from_secs(limits::SCRUB_INTERVAL_SECONDS_DEFAULT),
             },
             capture: CaptureConfig {
                 at_ahead_seconds_max: limits::AT_AHEAD_SECONDS_DEFAULT,

@@ -71,6 +71,10 @@ pub const LIVE_INDEX_EVERY_MS: u64 = 50;
 /// Pauses of background work after an error, in milliseconds: the first, doubled up to the last.
 pub const KEEPER_PAUSE_MS_MIN: u64 = 100;
 pub const KEEPER_PAUSE_MS_MAX: u64 = 10_000;
+/// What the scrub reads a second unless configured, the pause between two passes, and the wait before the first.
+pub const SCRUB_BYTES_PER_SECOND_DEFAULT: u64 = 8 * 1024 * 1024;
+pub const SCRUB_INTERVAL_SECONDS_DEFAULT: u64 = 24 * 3600;
+pub const SCRUB_FIRST_AFTER_MS: u64 = 10_000;
 
 /// Rows of a list: default and most.
 pub const LIST_LIMIT_DEFAULT: usize = 100;

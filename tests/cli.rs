@@ -6,8 +6,8 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-const COMMANDS: [&str; 11] =
-    ["serve", "demo", "import", "export", "top", "tail", "verify", "rebuild", "load", "config", "print"];
+const COMMANDS: [&str; 12] =
+    ["serve", "demo", "import", "export", "top", "tail", "verify", "repair", "rebuild", "load", "config", "print"];
 
 /// The binary in an empty directory, with nothing of this test's environment that it would read.
 fn coliseum(dir: &Path, words: &[&str]) -> Command {
@@ -131,7 +131,7 @@ fn an_address_that_others_can_reach_is_refused() {
 #[test]
 fn looking_at_a_directory_without_a_log_fails_and_makes_nothing() {
     let dir = empty_dir();
-    for words in [&["top", "a", "7d"][..], &["export"], &["verify"], &["rebuild"], &["tail"], &["load"]] {
+    for words in [&["top", "a", "7d"][..], &["export"], &["verify"], &["repair"], &["rebuild"], &["tail"], &["load"]] {
         let output = run(dir.path(), &[words, &["--data-dir", "typo"]].concat());
         assert_eq!(code(&output), 1, "{words:?}");
         assert!(stderr(&output).contains("typo") && stderr(&output).contains("coliseum serve"), "{}", stderr(&output));

@@ -82,7 +82,7 @@ fn verify(call: Call<Api>) -> LaterAnswer {
                 return;
             }
             let view = api.coliseum.view();
-            let verdict = verify::run(&api.log, head, &view, &mut show);
+            let verdict = verify::run(&api.log, &api.key_stats, head, &view, &mut show);
             // A client that is gone needs no verdict, and half an answer has no end.
             if !gone && writer.write(verdict.to_line().as_bytes()).is_ok() {
                 let _ = writer.finish();

@@ -34,6 +34,7 @@ fn ready(api: &Api, _: &Ask<'_>) -> Answer {
     let caught_up = api.coliseum.caught_up_once();
     let ready = read_only.is_none() && caught_up;
     let consumer = api.coliseum.status();
+    let scrub = api.scrub.report();
     let mut json = Json::with_capacity(256);
     json.object(|json| {
         json.string("status", if ready { "ready" } else { "not ready" });
@@ -49,6 +50,12 @@ fn ready(api: &Api, _: &Ask<'_>) -> Answer {
                 json.string("state", &consumer.state);
                 json.optional_string("detail", consumer.detail.as_deref());
             });
+        });
+        // Damage that the scrub found keeps nobody from being served all else.
+        json.object_field("scrub", |json| {
+            json.number("damaged", scrub.damaged);
+            json.optional_string("first", scrub.first.as_deref());
+            json.optional_string("lastComplete", scrub.last_complete.map(|at| at.to_rfc3339()).as_deref());
         });
     });
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

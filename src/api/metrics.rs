@@ -13,7 +13,7 @@ use crate::http::Ask;
 use crate::http::reply::{self, ReplyBody};
 use crate::http::route::{Answer, Handler, Route};
 use crate::passport::keys::KeyStats;
-use crate::passport::{EntrySource, SYNC_BUCKETS_US, WriterCounts};
+use crate::passport::{EntrySource, SYNC_BUCKETS_US, ScrubReport, WriterCounts};
 use crate::problem::{Problem, Slug};
 use crate::projection::ConsumerStatus;
 
@@ -50,6 +50,7 @@ struct Gathered {
     writer: WriterCounts,
     keys: KeyStats,
     consumer: ConsumerStatus,
+    scrub: ScrubReport,
     unconverted: u64,
     artists: usize,
 }
@@ -67,6 +68,7 @@ impl Gathered {
             writer: api.writer.counts(),
             keys: api.key_stats.stats(),
             consumer: api.coliseum.status(),
+            scrub: api.scrub.report(),
             unconverted: view.unconverted(),
             artists: view.cards().len(),
         }
@@ -110,12 +112,26 @@ impl Collector for Gathered {
         let running = f64::from(u8::from(consumer.state == "running"));
         gauge("consumer_running", "1 while it follows the log; 0 while it starts, rebuilds or is held up.", running)?;
 
+        gauge("scrub_damaged", "Sealed segments that the scrub has found damaged.", self.scrub.damaged as f64)?;
+        let last_complete = self.scrub.last_complete.map_or(0.0, |at| at.micros() as f64 / 1e6);
+        gauge(
+            "scrub_last_complete_timestamp_seconds",
+            "When the last whole pass of the scrub ended, in Unix time; 0 before the first.",
+            last_complete,
+        )?;
+
         let mut counter = |name: &str, help: &str, value: u64| {
             let metric = ConstCounter::new(value);
             metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
         };
         counter("events_stored", "Events stored since the start.", self.writer.events)?;
         counter("log_bytes_written", "Bytes written to the log since the start.", self.writer.bytes)?;
+        counter("scrub_bytes", "Bytes that the scrub has read since the start.", self.scrub.bytes)?;
+        counter(
+            "scrub_mended",
+            "Damaged indexes and runs of keys that the scrub had made again since the start.",
+            self.scrub.mended,
+        )?;
         self.encode_syncs(encoder)
     }
 }

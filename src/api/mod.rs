@@ -24,7 +24,7 @@ use crate::coliseum::{Coliseum, View};
 use crate::http::{self, App, Route};
 use crate::limits::CURRENT_WAIT_MS;
 use crate::passport::keys::StatsSource;
-use crate::passport::{Appender, Log, WriterStatus};
+use crate::passport::{Appender, Log, ScrubStatus, WriterStatus};
 use crate::problem::{Problem, Slug};
 use crate::projection::Handle;
 use crate::read::{ReadFailure, Reader};
@@ -38,6 +38,7 @@ pub struct Api {
     pub appender: Appender,
     pub writer: Arc<WriterStatus>,
     pub key_stats: StatsSource,
+    pub scrub: Arc<ScrubStatus>,
     pub log: Arc<Log>,
     pub coliseum: Handle<Coliseum>,
     pub capture: CaptureLimits,

@@ -177,7 +177,7 @@ fn address_of_holder(dir: &Path) -> anyhow::Result<SocketAddr> {
 }
 
 /// Whether a process holds the lock of `dir`. Asks with a shared lock, so that two who ask do not meet.
-fn is_locked(dir: &Path) -> anyhow::Result<bool> {
+pub(super) fn is_locked(dir: &Path) -> anyhow::Result<bool> {
     let path = dir.join("lock");
     let file = match File::open(&path) {
         Ok(file) => file,

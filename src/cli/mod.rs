@@ -17,6 +17,7 @@ pub mod load;
 pub mod output;
 mod print;
 mod rebuild;
+mod repair;
 mod serve;
 mod signal;
 mod sse;
@@ -129,6 +130,8 @@ enum Command {
     Tail(tail::TailArgs),
     /// Check every checksum, every seq, and every projection against a recomputation
     Verify(verify::VerifyArgs),
+    /// Say what to do about damaged files, and do it with --yes
+    Repair(repair::RepairArgs),
     /// Build the projections anew from the log
     Rebuild(rebuild::RebuildArgs),
     /// Put load on a running daemon and measure its answers
@@ -185,6 +188,7 @@ fn run_command(command: Command) -> Outcome {
         Command::Top(args) => top::run(&args),
         Command::Tail(args) => tail::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Repair(args) => repair::run(&args),
         Command::Rebuild(args) => rebuild::run(&args),
         Command::Load(args) => load::run(&args),
         Command::Config(args) => config_check::run(&args),
@@ -232,7 +236,7 @@ mod tests {
 
     #[test]
     fn every_command_that_prints_data_takes_json() {
-        let with_json = ["import", "top", "tail", "verify", "rebuild", "load", "check"];
+        let with_json = ["import", "top", "tail", "verify", "repair", "rebuild", "load", "check"];
         each_command(&mut Cli::command(), &mut |command| {
             let has = command.get_arguments().any(|argument| argument.get_id() == "json");
             assert_eq!(has, with_json.contains(&command.get_name()), "{}", command.get_name());

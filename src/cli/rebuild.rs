@@ -51,7 +51,7 @@ pub fn run(args: &RebuildArgs) -> Outcome {
 }
 
 /// Asks for the rebuild and follows it to its end.
-fn rebuild(attached: &mut Attached) -> anyhow::Result<Consumers> {
+pub(super) fn rebuild(attached: &mut Attached) -> anyhow::Result<Consumers> {
     attached.client.send_ok(Request::post("/api/admin/rebuild", &[], b"").patient())?.bytes()?;
     let head = Consumers::get(&mut attached.client)?.head_seq;
     let bar = output::progress("rebuilding", Unit::Entries, head);

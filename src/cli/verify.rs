@@ -1,7 +1,8 @@
 //! `coliseum verify`: every checksum, every seq, and every projection against a recomputation.
 
-use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::io::{BufRead, BufReader, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -12,24 +13,37 @@ use super::attach::{Attached, Purpose};
 use super::client::Request;
 use super::output::{self, Unit, grouped, printable};
 use super::{Outcome, Place, Status};
+use crate::clock::SystemClock;
+use crate::config::Config;
 use crate::disk::RealDisk;
+use crate::passport::repair::{Plan, RepairOptions};
 use crate::passport::{self, OpenError};
+use crate::units::Seq;
+use crate::world::World;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   coliseum verify
+  coliseum verify /var/lib/coliseum
   coliseum verify --data-dir /var/lib/coliseum --json
 
-Reads the whole log, live or not: checksums, the chain of batches, seq without a gap, and each projection against a plain
-recomputation. Exit codes: 0 all good; 1 damage, which is named with its file, offset and seq; 2 usage.")]
+Reads the whole log, live or not: checksums, the chain of batches, seq without a gap, the idempotency keys, the indexes, and
+each projection against a plain recomputation. Exit codes: 0 all good; 1 damage, which is named with its file, offset and
+seq; 2 usage.")]
 pub struct VerifyArgs {
     #[command(flatten)]
     place: Place,
-    /// Print the result: {ok, entries, findings}
+    /// The data directory, as --data-dir names it
+    #[arg(conflicts_with = "data_dir")]
+    path: Option<PathBuf>,
+    /// Print the result: {ok, entries, findings, notes}
     #[arg(long)]
     json: bool,
 }
+
+/// What a check that may not write leaves out.
+const NOT_COMPARED: &str = "the projections were not compared with the log";
 
 /// Where something is wrong, and what.
 #[derive(Debug, Deserialize)]
@@ -48,16 +62,22 @@ struct Verdict {
     entries: u64,
     #[serde(default)]
     findings: Vec<Finding>,
+    #[serde(default)]
+    notes: Vec<String>,
 }
 
 pub fn run(args: &VerifyArgs) -> Outcome {
-    let config = args.place.load()?;
+    let mut config = args.place.load()?;
+    if let Some(path) = &args.path {
+        config.data_dir = path.clone();
+    }
     let line = match Attached::open(&config, Purpose::Read) {
         Ok(mut attached) => {
             let verdict = verify(&mut attached);
             attached.close()?;
             verdict?
         }
+        Err(error) if cannot_be_written(&error) => read_only(&config)?,
         Err(error) => survey(&config.data_dir.join("passport"), error)?,
     };
     let verdict: Verdict = serde_json::from_value(line.clone()).context("the daemon's verdict")?;
@@ -69,8 +89,36 @@ pub fn run(args: &VerifyArgs) -> Outcome {
     Ok(if verdict.ok && verdict.findings.is_empty() { Status::Good } else { Status::Failed })
 }
 
+fn cannot_be_written(error: &anyhow::Error) -> bool {
+    let kinds = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
+    kinds.into_iter().any(|kind| matches!(kind, ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem))
+}
+
+/// Checks files that nobody here may write, without a daemon: the log, its indexes and its runs of keys. A projection
+/// cannot be brought up to the log then, so that its boards are not compared.
+fn read_only(config: &Config) -> anyhow::Result<Value> {
+    let world = World::with_clock(Arc::new(SystemClock));
+    let options = RepairOptions {
+        data_dir: config.data_dir.clone(),
+        snapshot: None,
+        segment_bytes: config.passport.segment_bytes,
+        derived_dirs: Vec::new(),
+    };
+    let bar = output::progress("verifying", Unit::Entries, 0);
+    let plan = Plan::make(&world, &options, &mut |file| bar.set_message(file.to_owned()))?;
+    bar.finish_and_clear();
+    let findings: Vec<Value> = plan
+        .steps
+        .iter()
+        .map(|step| json!({"file": step.file, "offset": step.offset, "seq": step.seq.map(Seq::get), "what": step.why}))
+        .collect();
+    let mut notes = plan.notes;
+    notes.push(format!("the directory cannot be written, so {NOT_COMPARED}"));
+    Ok(json!({"ok": findings.is_empty(), "entries": plan.kept_to.get(), "findings": findings, "notes": notes}))
+}
+
 /// What a log that does not open has wrong, in the shape of the daemon's verdict.
-fn survey(dir: &Path, why: anyhow::Error) -> anyhow::Result<Value> {
+pub(super) fn survey(dir: &Path, why: anyhow::Error) -> anyhow::Result<Value> {
     let Some(OpenError::Damaged { .. }) = why.downcast_ref() else { return Err(why) };
     let mut errors = passport::survey(&RealDisk, dir)?;
     if errors.is_empty() {
@@ -86,11 +134,11 @@ fn survey(dir: &Path, why: anyhow::Error) -> anyhow::Result<Value> {
             OpenError::Io { path, error } => json!({"file": path, "what": error.to_string()}),
         })
         .collect();
-    Ok(json!({"ok": false, "entries": 0, "findings": findings}))
+    Ok(json!({"ok": false, "entries": 0, "findings": findings, "notes": []}))
 }
 
 /// Follows the daemon's check to its verdict.
-fn verify(attached: &mut Attached) -> anyhow::Result<Value> {
+pub(super) fn verify(attached: &mut Attached) -> anyhow::Result<Value> {
     let answer = attached.client.send_ok(Request::post("/api/admin/verify", &[], b"").patient())?;
     let bar = output::progress("verifying", Unit::Entries, 0);
     for line in BufReader::new(answer).lines() {
@@ -120,10 +168,13 @@ fn show_progress(bar: &indicatif::ProgressBar, progress: &Value) {
 
 fn text(verdict: &Verdict) -> String {
     let entries = grouped(verdict.entries);
+    let mut out: String = verdict.notes.iter().map(|note| format!("note: {}\n", printable(note))).collect();
     if verdict.ok && verdict.findings.is_empty() {
-        return format!("OK: {entries} entries; every checksum, every seq and every projection is as it should be\n");
+        let projections =
+            if verdict.notes.iter().any(|note| note.contains(NOT_COMPARED)) { "" } else { " and every projection" };
+        out.push_str(&format!("OK: {entries} entries; every checksum, every seq{projections} is as it should be\n"));
+        return out;
     }
-    let mut out = String::new();
     for finding in &verdict.findings {
         if let Some(file) = &finding.file {
             out.push_str(&printable(file));
@@ -139,7 +190,7 @@ fn text(verdict: &Verdict) -> String {
     let count = verdict.findings.len();
     out.push_str(&format!(
         "DAMAGED: {count} findings in {entries} entries. A projection that is wrong is mended by `coliseum rebuild`; for \
-         the log, keep a copy of the directory before anything else\n"
+         files, stop the daemon and run `coliseum repair`, which says what it would do\n"
     ));
     out
 }

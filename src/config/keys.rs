@@ -28,8 +28,12 @@ struct Key {
 enum Takes {
     Path(fn(&mut Config) -> &mut PathBuf),
     Address(fn(&mut Config) -> &mut SocketAddr),
-    /// Seconds as a number, or a string with a unit; 0 to an hour.
-    Duration(fn(&mut Config) -> &mut Duration),
+    /// Seconds as a number, or a string with a unit; both bounds inclusive.
+    Duration {
+        min: Duration,
+        max: Duration,
+        field: fn(&mut Config) -> &mut Duration,
+    },
     /// An integer of some unit, both bounds inclusive.
     Integer {
         unit: &'static str,
@@ -45,12 +49,15 @@ enum Takes {
     LogLevel(fn(&mut Config) -> &mut String),
 }
 
-const SHUTDOWN_TIMEOUT_MAX: Duration = Duration::from_secs(3600);
+const HOUR: Duration = Duration::from_secs(3600);
 
 const KEYS: &[Key] = &[
     Key { name: "data_dir", takes: Takes::Path(|config| &mut config.data_dir) },
     Key { name: "listen", takes: Takes::Address(|config| &mut config.listen) },
-    Key { name: "shutdown_timeout", takes: Takes::Duration(|config| &mut config.shutdown_timeout) },
+    Key {
+        name: "shutdown_timeout",
+        takes: Takes::Duration { min: Duration::ZERO, max: HOUR, field: |config| &mut config.shutdown_timeout },
+    },
     Key {
         name: "passport.segment_bytes",
         takes: Takes::Integer {
@@ -83,6 +90,23 @@ const KEYS: &[Key] = &[
             min: 0,
             max: i64::MAX as u64,
             set: |config, value| config.passport.min_free_bytes = value,
+        },
+    },
+    Key {
+        name: "passport.scrub_bytes_per_second",
+        takes: Takes::Integer {
+            unit: "bytes",
+            min: 0,
+            max: 64 << 30,
+            set: |config, value| config.passport.scrub_bytes_per_second = value,
+        },
+    },
+    Key {
+        name: "passport.scrub_interval",
+        takes: Takes::Duration {
+            min: Duration::from_millis(100),
+            max: HOUR.saturating_mul(24 * 366),
+            field: |config| &mut config.passport.scrub_interval,
         },
     },
     Key {
@@ -173,8 +197,10 @@ impl Takes {
         match self {
             Takes::Path(_) => "a directory's path as a string".into(),
             Takes::Address(_) => ADDRESS_TAKES.into(),
-            Takes::Duration(_) => {
-                "seconds as a number, or a string such as \"10s\", \"500ms\", \"1m\"; 0 to 1 h".into()
+            Takes::Duration { min, max, .. } => {
+                let least = if min.is_zero() { "0".into() } else { format!("{} s", min.as_secs_f64()) };
+                let most = max.as_secs() / HOUR.as_secs();
+                format!("seconds as a number, or a string such as \"10s\", \"500ms\", \"1m\"; {least} to {most} h")
             }
             Takes::Integer { unit, min, max, .. } => format!("an integer of {unit} from {min} to {max}"),
             Takes::Word { words, .. } => {
@@ -192,7 +218,10 @@ impl Takes {
                 *field(config) = PathBuf::from(path);
             }
             Takes::Address(field) => *field(config) = value.as_str()?.parse().ok()?,
-            Takes::Duration(field) => *field(config) = duration(value)?,
+            Takes::Duration { min, max, field } => {
+                let duration = duration(value)?;
+                (*min..=*max).contains(&duration).then(|| *field(config) = duration)?;
+            }
             Takes::Integer { min, max, set, .. } => {
                 let number = u64::try_from(value.as_integer()?).ok()?;
                 (*min..=*max).contains(&number).then(|| set(config, number))?;
@@ -226,8 +255,7 @@ fn duration(value: &Value) -> Option<Duration> {
         }
         _ => return None,
     };
-    let whole = Duration::try_from_secs_f64(seconds).ok()?;
-    (whole <= SHUTDOWN_TIMEOUT_MAX).then_some(whole)
+    Duration::try_from_secs_f64(seconds).ok()
 }
 
 /// A level, or several by module, each `module::path=level`.

@@ -34,7 +34,7 @@ use crate::coliseum::Coliseum;
 use crate::config::{Config, Durability as ConfiguredDurability};
 use crate::http::{self, HttpLimits};
 use crate::passport::keys::RECENT_KEYS;
-use crate::passport::{Durability, Passport, PassportOptions};
+use crate::passport::{Durability, Passport, PassportOptions, Scrub, ScrubOptions};
 use crate::projection::{self, Followed, Handle};
 use crate::units::Seq;
 use crate::world::World;
@@ -48,6 +48,7 @@ pub struct Running {
     http: Option<JoinHandle<std::io::Result<()>>>,
     runtime: Option<Runtime>,
     coliseum: Handle<Coliseum>,
+    scrub: Scrub,
     passport: Option<Passport>,
     daemon_file: std::path::PathBuf,
     /// Held until everything else is closed.
@@ -106,8 +107,14 @@ pub fn start_on(
         &world,
         projection_options(&config),
     )?;
+    let scrub = ScrubOptions {
+        bytes_per_second: config.passport.scrub_bytes_per_second,
+        interval: config.passport.scrub_interval,
+    };
+    let scrub = passport.start_scrub(scrub, clock.clone()).context("the scrub's thread cannot be started")?;
     let api = Arc::new(Api {
         clock,
+        scrub: scrub.status(),
         appender: passport.appender(),
         writer: passport.status(),
         key_stats: passport.key_stats(),
@@ -148,6 +155,7 @@ pub fn start_on(
         http: Some(http),
         runtime: Some(runtime),
         coliseum,
+        scrub,
         passport: Some(passport),
         daemon_file,
         _lock: lock,
@@ -195,7 +203,8 @@ impl Running {
             };
             runtime.shutdown_timeout(RUNTIME_TIMEOUT);
         }
-        // 2. Projections flush with a sync; the log syncs and closes.
+        // 2. Nothing is read in the background any more. Projections flush with a sync; the log syncs and closes.
+        self.scrub.stop();
         self.coliseum.shutdown();
         if let Some(passport) = self.passport.take() {
             passport.close();

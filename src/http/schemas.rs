@@ -257,7 +257,16 @@ fn operations() -> Vec<(&'static str, Value)> {
         ("Entitlements", entitlements),
         ("ArtistProfile", profile),
         ("EventSchedule", schedule),
-        ("Health", object([("status", text())])),
+        (
+            "Health",
+            with_optional(
+                object([("status", text())]),
+                [(
+                    "scrub",
+                    object([("damaged", integer()), ("first", or_null(text())), ("lastComplete", or_null(time()))]),
+                )],
+            ),
+        ),
         ("Metrics", json!({"type": "string", "description": "OpenMetrics text."})),
         ("Report", json!({"type": "object", "description": "What an administrative call did or found."})),
     ]

@@ -16,6 +16,7 @@ use super::log::{Log, Segment};
 use super::record::Entry;
 use super::sealed::SealedSegment;
 use super::{EntryFilter, Order, ReadError};
+use crate::disk::OpenMode;
 use crate::limits::{INDEX_LOCK_ENTRIES, OPEN_INDEXES_MAX};
 use crate::units::Seq;
 
@@ -103,16 +104,29 @@ impl EntryIndexes {
     }
 
     fn make_again(&self, log: &Log, segment: &Segment, id: &SegmentId) -> Result<SegmentIndex, ReadError> {
-        let mut builder = SegmentIndexBuilder::new(id.first_seq, self.key);
-        let before = Seq::new(id.first_seq.get() - 1);
-        log.scan_entries(segment, before, segment.last_seq(), &mut |entry| {
-            builder.add_entry(&entry);
-            ControlFlow::Continue(())
-        })?;
+        let builder = self.build(log, segment)?;
         let failed =
             |error: index::IndexError| ReadError::Io { file: index::file_name(id.first_seq), what: error.to_string() };
         index::write(log.disk.as_ref(), &log.dir, &builder, id.digest).map_err(failed)?;
         SegmentIndex::open(log.disk.as_ref(), &log.dir, id).map_err(failed)
+    }
+
+    /// The index that a segment's entries give.
+    fn build(&self, log: &Log, segment: &Segment) -> Result<SegmentIndexBuilder, ReadError> {
+        let first = segment.first_seq();
+        let mut builder = SegmentIndexBuilder::new(first, self.key);
+        log.scan_entries(segment, Seq::new(first.get() - 1), segment.last_seq(), &mut |entry| {
+            builder.add_entry(&entry);
+            ControlFlow::Continue(())
+        })?;
+        Ok(builder)
+    }
+
+    /// Writes the index of a sealed segment anew, and has readers open that.
+    pub fn mend(&self, log: &Log, segment: &Segment, sealed: &SealedSegment) -> Result<(), ReadError> {
+        self.make_again(log, segment, &segment_id(sealed))?;
+        self.open.lock().retain(|(seq, _)| *seq != sealed.first_seq());
+        Ok(())
     }
 
     /// The local ids of one segment that may match.
@@ -173,6 +187,22 @@ pub(super) fn verify(log: &Log, sealed: &SealedSegment) -> Option<(String, Strin
         Ok(()) | Err(index::IndexError::Missing { .. }) => None,
         Err(error) => Some((index::file_name(sealed.first_seq()), error.to_string())),
     }
+}
+
+/// The same, and against the index that the segment gives when it is read again: equal to the byte.
+pub(super) fn verify_content(log: &Log, segment: &Segment, sealed: &SealedSegment) -> Option<(String, String)> {
+    let damaged = verify(log, sealed);
+    if damaged.is_some() {
+        return damaged;
+    }
+    let name = index::file_name(sealed.first_seq());
+    let file = log.disk.open(&log.dir.join(&name), OpenMode::Read).ok()?;
+    let expected = log.indexes.build(log, segment).ok()?.encode(segment_id(sealed).digest);
+    let mut bytes = vec![0; expected.len()];
+    let same = file.len_bytes().is_ok_and(|len| len == expected.len() as u64)
+        && file.read_exact_at(&mut bytes, 0).is_ok()
+        && bytes == expected;
+    (!same).then(|| (name, "it does not say of its segment's entries what they say themselves".to_owned()))
 }
 
 /// Calls `each` with the entries in `low..=high` that pass the filter, in order, until it breaks.

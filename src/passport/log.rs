@@ -180,14 +180,36 @@ impl Log {
         self.scan_entries(segment, Seq::new(segment.first_seq().get() - 1), high, each)
     }
 
-    /// Reads every entry index of a sealed segment; the names of those that are not whole, and why.
-    pub fn verify_indexes(&self) -> Vec<(String, String)> {
-        let segments = self.segments();
-        let sealed = segments.iter().filter_map(|segment| match segment.as_ref() {
-            Segment::Sealed(sealed) => Some(sealed),
-            Segment::Raw(_) => None,
-        });
-        sealed.filter_map(|sealed| super::entry_index::verify(self, sealed)).collect()
+    /// Reads every entry index of a sealed segment and holds it against its segment; the names of those that are wrong, and
+    /// why. `go_on` is asked at each, with the last seq of its segment.
+    pub fn verify_indexes(&self, go_on: &mut dyn FnMut(Seq) -> bool) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        for segment in self.segments().iter() {
+            if let Segment::Sealed(sealed) = segment.as_ref() {
+                found.extend(super::entry_index::verify_content(self, segment, sealed));
+                if !go_on(segment.last_seq()) {
+                    break;
+                }
+            }
+        }
+        found
+    }
+
+    /// Files in the log's directory that the log does not know, and tails that were cut off: nothing is wrong with them.
+    pub fn surplus_files(&self) -> Vec<String> {
+        let listed = |dir: &std::path::Path| self.disk.list(dir).unwrap_or_default();
+        let is_ours = |name: &str| {
+            let is_segment = ["seg", "segz", "idx"].iter().any(|end| super::segment::seq_in_name(name, end).is_some());
+            is_segment || name == super::open::ID_NAME || name.ends_with(".tmp")
+        };
+        let unknown = listed(&self.dir).into_iter().filter(|entry| !is_ours(&entry.name));
+        let mut notes: Vec<String> =
+            unknown.map(|entry| format!("passport/{} is no file of the log's and is left alone", entry.name)).collect();
+        let torn = listed(&self.dir.join("torn")).len();
+        if torn > 0 {
+            notes.push(format!("passport/torn/ keeps {torn} tails that a crash had left unfinished"));
+        }
+        notes
     }
 
     /// Calls `each` with the entries of one segment behind `after` and up to `high`, until it breaks.

@@ -8,6 +8,7 @@
 //! passport/keys/                        idempotency keys, derived                 made by the keeper thread
 //! passport/torn/                        tails cut off by recovery                 never removed
 //! passport/*.tmp                        being made; removed at the next start
+//! passport/*.moved                      left by a repair that was interrupted     removed by the next one
 //! ```
 
 use std::io;
@@ -23,17 +24,19 @@ use super::keeper::{Keeper, Task};
 use super::keys::StatsSource;
 use super::log::{Log, Segment};
 use super::recovery::{self, OpenError, TornTail};
+use super::scrub::{Scrub, ScrubOptions};
 use super::segment::{SegmentHeader, file_name};
 use super::spare::{self, Recipe, SpareMaker};
 use super::status::WriterStatus;
 use super::watermark::Watermark;
 use super::writer::{Durability, Round, Writer, WriterOptions, place_in, random_id};
+use crate::clock::Clock;
 use crate::disk::{Disk, OpenMode, make_dir_durable};
 use crate::limits::APPEND_QUEUE_GROUPS_MAX;
 use crate::units::Seq;
 use crate::world::World;
 
-const ID_NAME: &str = "log.id";
+pub(super) const ID_NAME: &str = "log.id";
 const ID_MAGIC: [u8; 8] = *b"CLMLOGID";
 
 /// How the Passport works; see `[passport]` in `config.toml`.
@@ -256,6 +259,11 @@ impl Passport {
     pub fn torn_tail(&self) -> Option<&TornTail> {
         self.parts.torn.as_ref()
     }
+    /// Starts the background check of what is sealed.
+    pub fn start_scrub(&self, options: ScrubOptions, clock: Arc<dyn Clock>) -> io::Result<Scrub> {
+        let keeper = self.keeper.as_ref().map(|(tasks, _)| tasks.clone());
+        Scrub::start(self.log(), self.key_stats(), keeper, options, clock)
+    }
     /// Becomes `Some(why)` when the writer has failed for good: the daemon must stop with a non-zero status.
     pub fn failure(&self) -> watch::Receiver<Option<String>> {
         self.failed.clone()
@@ -322,7 +330,7 @@ fn first_segment(world: &World, options: &PassportOptions) -> io::Result<Segment
 }
 
 /// The id kept beside the segments, if it was written.
-fn read_id(disk: &dyn Disk, dir: &Path) -> Result<Option<[u8; 16]>, OpenError> {
+pub(super) fn read_id(disk: &dyn Disk, dir: &Path) -> Result<Option<[u8; 16]>, OpenError> {
     let path = dir.join(ID_NAME);
     let failed = |error| OpenError::io(&path, error);
     let file = match disk.open(&path, OpenMode::Read) {
@@ -343,7 +351,7 @@ fn read_id(disk: &dyn Disk, dir: &Path) -> Result<Option<[u8; 16]>, OpenError> {
 }
 
 /// Written after the first segment and before anything else, whole or not at all.
-fn write_id(disk: &dyn Disk, dir: &Path, id: [u8; 16]) -> io::Result<()> {
+pub(super) fn write_id(disk: &dyn Disk, dir: &Path, id: [u8; 16]) -> io::Result<()> {
     let mut bytes = ID_MAGIC.to_vec();
     bytes.extend_from_slice(&id);
     let checksum = crc32fast::hash(&bytes);

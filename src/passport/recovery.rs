@@ -38,7 +38,8 @@ pub enum OpenError {
 }
 
 /// What to do about damage that a restart cannot mend.
-const NEXT: &str = "put the file back from a backup, then run `coliseum verify`, which reads all of the log";
+const NEXT: &str =
+    "run `coliseum verify`, which reads all of the log, then `coliseum repair`, which says what it would do";
 
 impl OpenError {
     pub(super) fn io(path: &Path, error: io::Error) -> OpenError {
@@ -130,10 +131,7 @@ fn read_whole(segment: Segment, last: bool) -> Result<Segment, OpenError> {
             Ok(Segment::Raw(raw))
         }
         Segment::Sealed(sealed) => {
-            let mut seq = sealed.first_seq();
-            while let Some(block) = sealed.block_with(seq)? {
-                seq = block.last_seq().next();
-            }
+            sealed.check_all()?;
             Ok(Segment::Sealed(sealed))
         }
     }
@@ -163,14 +161,15 @@ fn files(disk: &dyn Disk, dir: &Path) -> Result<Vec<Files>, OpenError> {
 }
 
 /// What one segment says about its neighbours.
-struct Link {
-    first_seq: Seq,
-    last_seq: Seq,
-    log_id: [u8; 16],
-    segment_id: u64,
-    previous_segment_id: u64,
-    previous_checksum: u32,
-    last_checksum: u32,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Link {
+    pub first_seq: Seq,
+    pub last_seq: Seq,
+    pub log_id: [u8; 16],
+    pub segment_id: u64,
+    pub previous_segment_id: u64,
+    pub previous_checksum: u32,
+    pub last_checksum: u32,
 }
 
 /// Opens every segment of `dir`, checks that they follow each other, and cuts a torn tail.
@@ -215,7 +214,9 @@ fn open_segment(disk: &dyn Disk, dir: &Path, files: Files, mend: bool) -> Result
     let raw_path = dir.join(raw_name(first));
     if sealed {
         let path = dir.join(super::sealed::sealed_name(first));
-        match SealedSegment::open(disk, path.clone()) {
+        // The raw form goes only when every block of the sealed one is whole: it would be the last good copy.
+        let opened = SealedSegment::open(disk, path.clone());
+        match opened.and_then(|segment| if raw { segment.check_all().map(|()| segment) } else { Ok(segment) }) {
             Ok(segment) => {
                 if segment.first_seq() != first {
                     let what = format!("the file holds seq {} on: it is another segment", segment.first_seq());
@@ -258,7 +259,7 @@ fn open_segment(disk: &dyn Disk, dir: &Path, files: Files, mend: bool) -> Result
     Ok(Segment::Raw(RawSegment { path: raw_path, header, file, places: RwLock::new(places) }))
 }
 
-fn link(segment: &Segment) -> Link {
+pub(super) fn link(segment: &Segment) -> Link {
     match segment {
         Segment::Raw(raw) => Link {
             first_seq: raw.first_seq(),
@@ -335,7 +336,7 @@ fn write_last_batch_again(raw: &RawSegment) -> io::Result<()> {
 fn scan(raw: RawSegment) -> Result<(RawSegment, Option<BatchError>), OpenError> {
     let file_bytes = raw.header.file_bytes;
     let failed = |error| OpenError::io(&raw.path, error);
-    let mut window = ReadAhead { file: raw.file.as_ref(), file_bytes, start: 0, bytes: Vec::new() };
+    let mut window = ReadAhead::of(raw.file.as_ref(), file_bytes);
     let mut places = raw.places.read().clone();
     let stopped = loop {
         let offset = places.end_offset;
@@ -361,7 +362,7 @@ fn scan(raw: RawSegment) -> Result<(RawSegment, Option<BatchError>), OpenError> 
 }
 
 /// The batch at `offset`, checked by itself and for its place; the inner error says why there is none.
-fn next_batch(
+pub(super) fn next_batch(
     window: &mut ReadAhead<'_>,
     segment: &SegmentHeader,
     offset: u64,
@@ -395,7 +396,7 @@ fn torn_tail(raw: &RawSegment, error: &BatchError, last: bool) -> Result<Option<
         let what = format!("{error}; a whole batch lies behind it at offset {found}, so this is no torn tail");
         return Err(OpenError::damaged(file_name(&raw.path), offset, seq, what));
     }
-    if !matches!(error, BatchError::Magic(_) | BatchError::HeaderChecksum | BatchError::Checksum { .. }) {
+    if !may_be_torn(error) {
         let what = format!("{error}; its header is whole, so this is no torn tail");
         return Err(OpenError::damaged(file_name(&raw.path), offset, seq, what));
     }
@@ -405,6 +406,11 @@ fn torn_tail(raw: &RawSegment, error: &BatchError, last: bool) -> Result<Option<
     }
     let segment = file_name(&raw.path);
     Ok(Some(TornTail { segment, offset, bytes: length as u64, kept_in: PathBuf::new() }))
+}
+
+/// Whether a write that a crash interrupted can look like this.
+pub(super) fn may_be_torn(error: &BatchError) -> bool {
+    matches!(error, BatchError::Magic(_) | BatchError::HeaderChecksum | BatchError::Checksum { .. })
 }
 
 /// Cuts a torn tail off.
@@ -458,7 +464,7 @@ fn new_torn_file(
 }
 
 /// The offset of a whole batch of this segment anywhere in `tail`, which starts at `offset` of the file.
-fn whole_batch_in(tail: &[u8], offset: u64, segment: &SegmentHeader) -> Option<u64> {
+pub(super) fn whole_batch_in(tail: &[u8], offset: u64, segment: &SegmentHeader) -> Option<u64> {
     memmem::find_iter(tail, &batch::MAGIC).map(|at| (at, offset + at as u64)).find_map(|(at, place)| {
         let head: [u8; HEADER_BYTES] = tail.get(at..at + HEADER_BYTES)?.try_into().ok()?;
         let header = BatchHeader::read(&head).ok()?;
@@ -469,17 +475,21 @@ fn whole_batch_in(tail: &[u8], offset: u64, segment: &SegmentHeader) -> Option<u
 }
 
 /// Reads a file front to back in large pieces.
-struct ReadAhead<'a> {
+pub(super) struct ReadAhead<'a> {
     file: &'a dyn DiskFile,
     file_bytes: u64,
     start: u64,
     bytes: Vec<u8>,
 }
 
-impl ReadAhead<'_> {
+impl<'a> ReadAhead<'a> {
     const PIECE_BYTES: usize = 4 * 1024 * 1024;
 
-    fn get(&mut self, offset: u64, len: usize) -> io::Result<&[u8]> {
+    pub fn of(file: &'a dyn DiskFile, file_bytes: u64) -> ReadAhead<'a> {
+        ReadAhead { file, file_bytes, start: 0, bytes: Vec::new() }
+    }
+
+    pub fn get(&mut self, offset: u64, len: usize) -> io::Result<&[u8]> {
         let held = self.start + self.bytes.len() as u64;
         if offset < self.start || offset + len as u64 > held {
             let piece = (len.max(Self::PIECE_BYTES) as u64).min(self.file_bytes - offset);

@@ -18,15 +18,16 @@ use std::sync::{Arc, OnceLock};
 
 use super::ReadError;
 use super::batch::{self, field};
+use super::record;
 use super::segment::{RawSegment, SegmentHeader, file_name};
 use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::limits::{LOG_BATCH_BYTES_MAX, SEALED_BLOCK_BYTES, SEGMENT_BYTES_MAX};
 use crate::passport::record::RECORD_BYTES_MAX;
 use crate::units::Seq;
 
-const MAGIC: [u8; 8] = *b"CLMSEALD";
+pub(super) const MAGIC: [u8; 8] = *b"CLMSEALD";
 const VERSION: u32 = 1;
-const TRAILER_BYTES: usize = 104;
+pub(super) const TRAILER_BYTES: usize = 104;
 const TABLE_ROW_BYTES: usize = 32;
 /// Level 1: 5.8 times smaller on event JSON, and fast enough to seal at ingest speed beside it.
 const ZSTD_LEVEL: i32 = 1;
@@ -81,7 +82,14 @@ impl Trailer {
         if version != VERSION {
             return Err(format!("sealed segment version {version}, this build reads {VERSION}"));
         }
-        let trailer = Trailer {
+        let trailer = Trailer::fields(bytes);
+        trailer.check_bounds(file_bytes)?;
+        Ok(trailer)
+    }
+
+    /// The fields as they stand there, unchecked.
+    fn fields(bytes: &[u8; TRAILER_BYTES]) -> Trailer {
+        Trailer {
             log_id: field(bytes, 16),
             segment_id: u64::from_le_bytes(field(bytes, 32)),
             first_seq: Seq::new(u64::from_le_bytes(field(bytes, 40))),
@@ -93,18 +101,22 @@ impl Trailer {
             table_bytes: u32::from_le_bytes(field(bytes, 80)),
             table_checksum: u32::from_le_bytes(field(bytes, 84)),
             file_bytes: u64::from_le_bytes(field(bytes, 88)),
-        };
-        if trailer.file_bytes != file_bytes {
-            return Err(format!("the file is {file_bytes} bytes long and was written with {}", trailer.file_bytes));
         }
-        let table_end = trailer.table_offset.checked_add(u64::from(trailer.table_bytes));
+    }
+
+    fn check_bounds(&self, file_bytes: u64) -> Result<(), String> {
+        if self.file_bytes != file_bytes {
+            return Err(format!("the file is {file_bytes} bytes long and was written with {}", self.file_bytes));
+        }
+        let table_end = self.table_offset.checked_add(u64::from(self.table_bytes));
         if table_end.and_then(|end| end.checked_add(TRAILER_BYTES as u64)) != Some(file_bytes)
             || file_bytes > SEGMENT_BYTES_MAX.max(LOG_BATCH_BYTES_MAX as u64) * 2
-            || trailer.last_seq < trailer.first_seq
+            || self.last_seq < self.first_seq
+            || self.last_seq.get() == u64::MAX
         {
             return Err("the trailer's bounds do not fit the file".into());
         }
-        Ok(trailer)
+        Ok(())
     }
 }
 
@@ -166,6 +178,23 @@ pub fn sealed_name(first_seq: Seq) -> String {
 impl SealedSegment {
     /// Opens the file and checks its trailer; blocks and table are checked when they are read.
     pub fn open(disk: &dyn Disk, path: PathBuf) -> Result<SealedSegment, ReadError> {
+        SealedSegment::open_with(disk, path, Trailer::decode)
+    }
+
+    /// Opens a file whose trailer may be damaged, to read those of its blocks that are whole: nothing that the trailer
+    /// says is to be believed.
+    pub(super) fn open_damaged(disk: &dyn Disk, path: PathBuf) -> Result<SealedSegment, ReadError> {
+        SealedSegment::open_with(disk, path, |bytes, file_bytes| {
+            let trailer = Trailer::fields(bytes);
+            trailer.check_bounds(file_bytes).map(|()| trailer)
+        })
+    }
+
+    fn open_with(
+        disk: &dyn Disk,
+        path: PathBuf,
+        decode: impl FnOnce(&[u8; TRAILER_BYTES], u64) -> Result<Trailer, String>,
+    ) -> Result<SealedSegment, ReadError> {
         let failed = |what: String| ReadError::Io { file: file_name(&path), what };
         let file = disk.open(&path, OpenMode::Read).map_err(|error| failed(error.to_string()))?;
         let file_bytes = file.len_bytes().map_err(|error| failed(error.to_string()))?;
@@ -181,7 +210,7 @@ impl SealedSegment {
         let mut bytes = [0; TRAILER_BYTES];
         let at = file_bytes - TRAILER_BYTES as u64;
         file.read_exact_at(&mut bytes, at).map_err(|error| failed(error.to_string()))?;
-        let trailer = Trailer::decode(&bytes, file_bytes).map_err(|what| damaged(at, what))?;
+        let trailer = decode(&bytes, file_bytes).map_err(|what| damaged(at, what))?;
         Ok(SealedSegment { trailer, file, table: OnceLock::new(), path })
     }
 
@@ -241,10 +270,83 @@ impl SealedSegment {
             return Ok(None);
         }
         let table = self.table()?;
-        let place = table[table.partition_point(|place| place.first_seq <= seq) - 1];
+        self.block(table[table.partition_point(|place| place.first_seq <= seq) - 1]).map(Some)
+    }
+
+    /// Reads every block and every record.
+    pub fn check_all(&self) -> Result<(), ReadError> {
+        let mut seq = self.first_seq();
+        while let Some(block) = self.block_with(seq)? {
+            self.check_records(&block)?;
+            seq = block.last_seq().next();
+        }
+        Ok(())
+    }
+
+    /// That every record of a block of this segment decodes.
+    pub(super) fn check_records(&self, block: &Block) -> Result<(), ReadError> {
+        block.records().try_for_each(|(seq, record)| {
+            let place = self.table()?.iter().rfind(|place| place.first_seq <= seq);
+            let offset = place.map_or(0, |place| place.offset);
+            record::decode(record).map(drop).map_err(|error| self.damaged(offset, seq, error.to_string()))
+        })
+    }
+
+    /// Bytes that the block of `seq` takes in the file; 0 where that cannot be said.
+    pub(super) fn stored_bytes(&self, seq: Seq) -> u64 {
+        let table = self.table().unwrap_or_default();
+        table.iter().rfind(|place| place.first_seq <= seq).map_or(0, |place| u64::from(place.compressed_bytes))
+    }
+
+    /// Every block that is whole, in order, though others or the table are not. Where the table's own checksum fails, a
+    /// row counts if its block has the checksum that the row says and the row before or behind it goes on from it.
+    pub(super) fn whole_blocks(&self, each: &mut dyn FnMut(Block)) -> Result<(), ReadError> {
+        if let Ok(table) = self.table() {
+            table.iter().filter_map(|place| self.block(*place).ok()).for_each(each);
+            return Ok(());
+        }
+        let mut bytes = vec![0; self.trailer.table_bytes as usize];
+        self.read_at(&mut bytes, self.trailer.table_offset)?;
+        let rows: Vec<BlockPlace> = bytes.chunks_exact(TABLE_ROW_BYTES).map(read_row).collect();
+        let follows = |before: &BlockPlace, next: &BlockPlace| {
+            before.offset.checked_add(u64::from(before.compressed_bytes)) == Some(next.offset)
+                && before.first_seq.get().checked_add(u64::from(before.count)) == Some(next.first_seq.get())
+        };
+        let start = BlockPlace {
+            offset: 0,
+            first_seq: self.first_seq(),
+            compressed_bytes: 0,
+            plain_bytes: 0,
+            count: 0,
+            checksum: 0,
+        };
+        let end = BlockPlace { offset: self.trailer.table_offset, first_seq: self.last_seq().next(), ..start };
+        for (at, row) in rows.iter().enumerate() {
+            let before = if at == 0 { &start } else { &rows[at - 1] };
+            let fits = row.plain_bytes as usize <= BLOCK_BYTES_MAX
+                && row.count > 0
+                && row.first_seq.get().checked_add(u64::from(row.count)).is_some()
+                && row
+                    .offset
+                    .checked_add(u64::from(row.compressed_bytes))
+                    .is_some_and(|end| end <= self.trailer.table_offset);
+            if fits
+                && (follows(before, row) || follows(row, rows.get(at + 1).unwrap_or(&end)))
+                && let Ok(block) = self.block(*row)
+            {
+                each(block);
+            }
+        }
+        Ok(())
+    }
+
+    fn block(&self, place: BlockPlace) -> Result<Block, ReadError> {
         let mut compressed = vec![0; place.compressed_bytes as usize];
         self.read_at(&mut compressed, place.offset)?;
-        let damaged = |what: String| self.damaged(place.offset, place.first_seq, what);
+        let last = place.first_seq.plus(u64::from(place.count) - 1);
+        let damaged = |what: String| {
+            self.damaged(place.offset, place.first_seq, format!("{what} (it holds seq {} to {last})", place.first_seq))
+        };
         if crc32fast::hash(&compressed) != place.checksum {
             return Err(damaged("a block's checksum does not match".into()));
         }
@@ -262,7 +364,7 @@ impl SealedSegment {
         if !rest.is_empty() {
             return Err(damaged("a block holds more than its records".into()));
         }
-        Ok(Some(Block::new(place.first_seq, bytes, spans)))
+        Ok(Block::new(place.first_seq, bytes, spans))
     }
 }
 

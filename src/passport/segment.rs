@@ -29,7 +29,7 @@ use crate::units::Seq;
 
 /// Where the first batch starts.
 pub const FIRST_BATCH_OFFSET: u64 = 4096;
-const MAGIC: [u8; 8] = *b"CLMSEG\r\n";
+pub(super) const MAGIC: [u8; 8] = *b"CLMSEG\r\n";
 const VERSION: u32 = 1;
 const HEADER_FIELDS_BYTES: usize = 72;
 

@@ -27,7 +27,7 @@ pub enum StartError {
     #[error(
         "{}: holds entries up to seq {applied}, but the log ends at seq {durable}: the log has lost entries. Put \
          its last segment back from a backup (what a start cut off lies in `passport/torn/`) and run \
-         `coliseum verify`, or, to go on without those entries, remove the directory `projections/`",
+         `coliseum verify`, or, to go on without those entries, `coliseum repair`",
         file.display()
     )]
     AheadOfLog { file: PathBuf, applied: Seq, durable: Seq },

@@ -27,6 +27,7 @@
 //! | `follower` | keeps a fold going behind the log, whatever fails under it |
 //! | `fold` | a projection, its file, and the seq that both have come to |
 //! | `store`, `checkpoint`, `dead_letters` | the file, and the runner's own two tables in it |
+//! | `survey` | which files of a stopped projection are of no use |
 //! | `backoff`, `contain`, `options` | waits, panics, bounds |
 
 mod backoff;
@@ -40,6 +41,7 @@ mod options;
 mod runner;
 mod stepped;
 mod store;
+mod survey;
 mod versions;
 
 #[cfg(test)]
@@ -51,6 +53,7 @@ pub use dead_letters::DeadLetter;
 pub use handle::{ConsumerStatus, Handle, NotFound, StartError};
 pub use options::Options;
 pub use stepped::{Progress, Stepped};
+pub use survey::survey;
 pub use versions::start;
 
 use std::path::{Path, PathBuf};

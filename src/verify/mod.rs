@@ -1,18 +1,22 @@
 //! `coliseum verify`: reads everything once and says what is not as it should be.
 //!
-//! 1. The log: every segment, every checksum, every record, every seq, and no idempotency key twice.
-//! 2. The entry indexes of sealed segments: every block.
-//! 3. The projection: all boards of one view against a plain recomputation from the log ([`recompute`]), which shares
+//! 1. The log: every segment, every checksum, every record, every seq.
+//! 2. The idempotency index: each run of keys holds exactly the keys of its range, and no key of the log stands twice. The
+//!    keys behind the last run are in the writer's memory, which every start fills from the log; they count for the second.
+//! 3. The entry indexes of sealed segments: every block, and against the index that the entries give.
+//! 4. The projection: all boards of one view against a plain recomputation from the log ([`recompute`]), which shares
 //!    the rules of scoring with the projection and nothing of its windows, totals, orders and tables.
 //!
-//! It only reads, so it runs beside the daemon; it checks the log to its end, and the boards of one view.
+//! It only reads, so it runs beside the daemon; it checks the log to its end, and the boards of one view. In memory it takes
+//! the keys that are in no run yet, and a recomputation's sums and attendances.
 
 mod recompute;
 
 use std::ops::ControlFlow;
 
 use crate::coliseum::View;
-use crate::passport::{Log, ReadError};
+use crate::passport::keys::{KeyCheck, StatsSource};
+use crate::passport::{EntrySource, Log, ReadError};
 use crate::units::Seq;
 
 use recompute::Recomputation;
@@ -60,6 +64,8 @@ impl Finding {
 pub struct Verdict {
     pub entries: u64,
     pub findings: Vec<Finding>,
+    /// What is worth knowing and no damage.
+    pub notes: Vec<String>,
 }
 
 impl Progress {
@@ -81,23 +87,34 @@ impl Verdict {
             })
             .collect();
         let ok = findings.is_empty();
-        format!("{}\n", serde_json::json!({"ok": ok, "entries": self.entries, "findings": findings}))
+        format!(
+            "{}\n",
+            serde_json::json!({"ok": ok, "entries": self.entries, "findings": findings, "notes": self.notes})
+        )
     }
 }
 
-/// Checks the log up to `head`, and the view, which should hold all of that. `progress` may stop it by answering `false`.
-pub fn run(log: &Log, head: Seq, view: &View, progress: &mut dyn FnMut(Progress) -> bool) -> Verdict {
+/// Checks the log up to `head` and the runs of keys, and the view, which should hold all of that. `progress` may stop it
+/// by answering `false`.
+pub fn run(
+    log: &Log,
+    keys: &StatsSource,
+    head: Seq,
+    view: &View,
+    progress: &mut dyn FnMut(Progress) -> bool,
+) -> Verdict {
+    let held = keys.hold();
     let mut check = Check {
-        total: head.max(view.applied()),
+        total: head.max(view.applied()).max(held.covered_to()),
         applied: view.applied(),
         next: Seq::new(1),
-        keys: Vec::new(),
         recomputation: Recomputation::new(view.rules().clone(), view.minute()),
         findings: Vec::new(),
         stopped: false,
     };
-    check.read_log(log, progress);
-    check.keys_once(log);
+    let mut keys = held.check();
+    check.read_log(log, &mut keys, progress);
+    check.keys(log, keys, progress);
     check.indexes(log, progress);
     // Boards of a log that cannot be read have nothing to be compared with.
     if check.findings.is_empty() && !check.stopped {
@@ -112,7 +129,7 @@ pub fn run(log: &Log, head: Seq, view: &View, progress: &mut dyn FnMut(Progress)
         }
     }
     check.findings.truncate(FINDINGS_MAX);
-    Verdict { entries: check.next.get() - 1, findings: check.findings }
+    Verdict { entries: check.next.get() - 1, findings: check.findings, notes: log.surplus_files() }
 }
 
 struct Check {
@@ -121,17 +138,13 @@ struct Check {
     applied: Seq,
     /// The seq that must come next.
     next: Seq,
-    /// A fingerprint of every key; two that are equal are looked at.
-    keys: Vec<(u64, u64)>,
     recomputation: Recomputation,
     findings: Vec<Finding>,
     stopped: bool,
 }
 
 impl Check {
-    fn read_log(&mut self, log: &Log, progress: &mut dyn FnMut(Progress) -> bool) {
-        use std::hash::{BuildHasher, RandomState};
-        let hasher = RandomState::new();
+    fn read_log(&mut self, log: &Log, keys: &mut KeyCheck, progress: &mut dyn FnMut(Progress) -> bool) {
         for segment in log.segments().iter() {
             if self.stopped || segment.first_seq() > self.total {
                 return;
@@ -150,7 +163,7 @@ impl Check {
                     self.findings.push(Finding { file, offset: None, seq: Some(entry.seq.get()), what });
                 }
                 self.next = entry.seq.next();
-                self.keys.push((hasher.hash_one(entry.envelope.message_id), entry.seq.get()));
+                keys.add(entry.envelope.message_id, entry.seq);
                 if entry.seq <= self.applied
                     && let Err(what) = self.recomputation.add(&entry)
                 {
@@ -165,6 +178,7 @@ impl Check {
             });
             if let Err(error) = read {
                 self.findings.push(Finding::of(&error));
+                keys.skip(self.next, segment.last_seq());
                 self.next = segment.last_seq().next();
             }
         }
@@ -174,39 +188,60 @@ impl Check {
         }
     }
 
-    /// Every key stands once.
-    fn keys_once(&mut self, log: &Log) {
-        use crate::passport::EntrySource;
-        self.keys.sort_unstable();
-        for pair in self.keys.windows(2) {
-            let [(left, first), (right, second)] = pair else { continue };
-            if left != right {
-                continue;
-            }
-            let mut ids: Vec<String> = Vec::new();
-            for seq in [first, second] {
-                let read = log.get(Seq::new(*seq), &mut |entry| ids.push(entry.envelope.message_id.to_owned()));
-                if let Err(error) = read {
-                    self.findings.push(Finding::of(&error));
-                }
-            }
-            if let [one, other] = ids.as_slice()
-                && one == other
-            {
-                let what = format!("the idempotency key {one:?} is stored twice, at seq {first} and {second}");
-                self.findings.push(Finding { file: None, offset: None, seq: Some(*second), what });
-            }
+    /// Each run holds the keys of its range, and no key stands twice.
+    fn keys(&mut self, log: &Log, keys: KeyCheck, progress: &mut dyn FnMut(Progress) -> bool) {
+        if self.stopped {
+            return;
         }
+        let (total, mut goes_on, mut twice) = (self.total.get(), true, Vec::new());
+        let found = keys.finish(
+            &mut |read| {
+                goes_on = progress(Progress { phase: "keys", entries: read, total });
+                goes_on
+            },
+            &mut |seqs| twins(log, seqs, &mut twice),
+        );
+        self.stopped = !goes_on;
+        self.findings.extend(found.into_iter().map(|found| Finding {
+            file: Some(format!("keys/{}", found.file)),
+            offset: found.offset,
+            seq: found.seq.map(Seq::get),
+            what: found.what,
+        }));
+        self.findings.extend(twice);
     }
 
     fn indexes(&mut self, log: &Log, progress: &mut dyn FnMut(Progress) -> bool) {
         if self.stopped {
             return;
         }
-        let shown = Progress { phase: "indexes", entries: self.total.get(), total: self.total.get() };
-        self.stopped = !progress(shown);
-        for (file, what) in log.verify_indexes() {
+        let (total, mut goes_on) = (self.total.get(), true);
+        let found = log.verify_indexes(&mut |seq| {
+            goes_on = progress(Progress { phase: "indexes", entries: seq.get(), total });
+            goes_on
+        });
+        self.stopped = !goes_on;
+        for (file, what) in found {
             self.findings.push(Finding { file: Some(file), offset: None, seq: None, what });
+        }
+    }
+}
+
+/// Looks at entries whose keys have one fingerprint: two with one key are a finding.
+fn twins(log: &Log, seqs: &[Seq], findings: &mut Vec<Finding>) {
+    let mut known: Vec<(String, Seq)> = Vec::new();
+    for seq in seqs {
+        let mut key = None;
+        if let Err(error) = log.get(*seq, &mut |entry| key = Some(entry.envelope.message_id.to_owned())) {
+            findings.push(Finding::of(&error));
+        }
+        let Some(key) = key else { continue };
+        match known.iter().find(|(other, _)| *other == key) {
+            Some((_, first)) => {
+                let what = format!("the idempotency key {key:?} is stored twice, at seq {first} and {seq}");
+                findings.push(Finding { file: None, offset: None, seq: Some(seq.get()), what });
+            }
+            None => known.push((key, *seq)),
         }
     }
 }

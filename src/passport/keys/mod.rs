@@ -40,6 +40,7 @@
 //! once, so that the peaks are 4 and 20. A look-up that finds nothing reads memory only (one in 4000 a run reads
 //! a block of the file); a hit reads one block of about 1 KiB. Opening reads the directories, not the entries.
 
+mod check;
 mod directory;
 mod layout;
 mod merge;
@@ -65,6 +66,7 @@ use crate::disk::Disk;
 use crate::units::Seq;
 use crate::world::Random;
 
+pub use check::{HeldRuns, KeyCheck, KeyFinding, survey};
 pub use merge::{RunInfo, plan_merge};
 pub use open::{DroppedFile, OpenReport, Opened};
 pub use upkeep::{Rebuild, Upkeep};
@@ -185,6 +187,10 @@ pub struct StatsSource(Arc<Shared>);
 impl StatsSource {
     pub fn stats(&self) -> KeyStats {
         self.0.stats()
+    }
+    /// The runs of this moment, to be read while the background thread goes on.
+    pub fn hold(&self) -> HeldRuns {
+        HeldRuns::of(&self.0)
     }
 }
 

@@ -234,3 +234,27 @@ fn a_whole_batch_that_does_not_belong_there_is_damage_and_no_torn_tail() {
     newer[last + 56..last + 60].copy_from_slice(&checksum.to_le_bytes());
     refuses("a batch of a later version", &newer);
 }
+
+#[test]
+fn an_index_that_says_other_things_than_its_segment_is_found_though_its_checksums_hold() {
+    let dir = tempfile::tempdir().expect("a directory");
+    fill_segments(dir.path(), 1_200);
+    let passport = open(dir.path()).expect("opens");
+    let log = passport.log();
+    assert_eq!(log.verify_indexes(&mut |_| true), Vec::new());
+    let segments = log.segments();
+    let log::Segment::Sealed(sealed) = segments[0].as_ref() else { panic!("the first segment is sealed") };
+    let id = entry_index::segment_id(sealed);
+    let mut builder = index::SegmentIndexBuilder::new(id.first_seq, index::TermKey::new(passport.log_id()));
+    log.scan(Seq::ZERO, &mut |mut entry| {
+        if entry.seq == Seq::new(7) {
+            entry.envelope.user_id = "somebody else";
+        }
+        builder.add_entry(&entry);
+        if entry.seq == sealed.last_seq() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })
+    .expect("readable");
+    index::write(&RealDisk, &dir.path().join("passport"), &builder, id.digest).expect("written");
+    let found = log.verify_indexes(&mut |_| true);
+    assert!(found.len() == 1 && found[0].0 == "00000000000000000001.idx", "{found:?}");
+}

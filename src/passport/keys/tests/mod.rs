@@ -1,5 +1,6 @@
 //! The index against a list of all keys ever inserted, through seals, merges, crashes, damage and failing disks.
 
+mod check;
 mod memory_disk;
 mod whole;
 
