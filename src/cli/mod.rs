@@ -17,8 +17,10 @@ pub mod load;
 pub mod output;
 mod print;
 mod rebuild;
+mod restore;
 mod serve;
 mod signal;
+mod snapshot;
 mod sse;
 mod tail;
 mod top;
@@ -129,6 +131,10 @@ enum Command {
     Tail(tail::TailArgs),
     /// Check every checksum, every seq, and every projection against a recomputation
     Verify(verify::VerifyArgs),
+    /// Copy the log, complete and checkable, while writes go on
+    Snapshot(snapshot::SnapshotArgs),
+    /// Make a data directory from a snapshot
+    Restore(restore::RestoreArgs),
     /// Build the projections anew from the log
     Rebuild(rebuild::RebuildArgs),
     /// Put load on a running daemon and measure its answers
@@ -185,6 +191,8 @@ fn run_command(command: Command) -> Outcome {
         Command::Top(args) => top::run(&args),
         Command::Tail(args) => tail::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Snapshot(args) => snapshot::run(&args),
+        Command::Restore(args) => restore::run(&args),
         Command::Rebuild(args) => rebuild::run(&args),
         Command::Load(args) => load::run(&args),
         Command::Config(args) => config_check::run(&args),
@@ -232,7 +240,7 @@ mod tests {
 
     #[test]
     fn every_command_that_prints_data_takes_json() {
-        let with_json = ["import", "top", "tail", "verify", "rebuild", "load", "check"];
+        let with_json = ["import", "top", "tail", "verify", "snapshot", "restore", "rebuild", "load", "check"];
         each_command(&mut Cli::command(), &mut |command| {
             let has = command.get_arguments().any(|argument| argument.get_id() == "json");
             assert_eq!(has, with_json.contains(&command.get_name()), "{}", command.get_name());

@@ -30,6 +30,8 @@ enum Takes {
     Address(fn(&mut Config) -> &mut SocketAddr),
     /// Seconds as a number, or a string with a unit; 0 to an hour.
     Duration(fn(&mut Config) -> &mut Duration),
+    /// The same: 0 for never, or a second to a year.
+    Interval(fn(&mut Config) -> &mut Duration),
     /// An integer of some unit, both bounds inclusive.
     Integer {
         unit: &'static str,
@@ -46,6 +48,8 @@ enum Takes {
 }
 
 const SHUTDOWN_TIMEOUT_MAX: Duration = Duration::from_secs(3600);
+const INTERVAL_MIN: Duration = Duration::from_secs(1);
+const INTERVAL_MAX: Duration = Duration::from_secs(366 * 86_400);
 
 const KEYS: &[Key] = &[
     Key { name: "data_dir", takes: Takes::Path(|config| &mut config.data_dir) },
@@ -157,6 +161,16 @@ const KEYS: &[Key] = &[
             set: |config, value| config.projections.retry_first_delay_ms = value,
         },
     },
+    Key { name: "snapshots.every", takes: Takes::Interval(|config| &mut config.snapshots.every) },
+    Key {
+        name: "snapshots.keep",
+        takes: Takes::Integer {
+            unit: "snapshots",
+            min: 1,
+            max: limits::SNAPSHOTS_KEPT_MAX as u64,
+            set: |config, value| config.snapshots.keep = value as usize,
+        },
+    },
     Key {
         name: "log.format",
         takes: Takes::Word {
@@ -176,6 +190,9 @@ impl Takes {
             Takes::Duration(_) => {
                 "seconds as a number, or a string such as \"10s\", \"500ms\", \"1m\"; 0 to 1 h".into()
             }
+            Takes::Interval(_) => {
+                "0 for never, seconds as a number, or a string such as \"30m\", \"24h\", \"7d\"; 1 s to 366 d".into()
+            }
             Takes::Integer { unit, min, max, .. } => format!("an integer of {unit} from {min} to {max}"),
             Takes::Word { words, .. } => {
                 words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ")
@@ -192,7 +209,13 @@ impl Takes {
                 *field(config) = PathBuf::from(path);
             }
             Takes::Address(field) => *field(config) = value.as_str()?.parse().ok()?,
-            Takes::Duration(field) => *field(config) = duration(value)?,
+            Takes::Duration(field) => {
+                *field(config) = duration(value).filter(|whole| *whole <= SHUTDOWN_TIMEOUT_MAX)?;
+            }
+            Takes::Interval(field) => {
+                let is_good = |whole: &Duration| whole.is_zero() || (INTERVAL_MIN..=INTERVAL_MAX).contains(whole);
+                *field(config) = duration(value).filter(is_good)?;
+            }
             Takes::Integer { min, max, set, .. } => {
                 let number = u64::try_from(value.as_integer()?).ok()?;
                 (*min..=*max).contains(&number).then(|| set(config, number))?;
@@ -220,14 +243,14 @@ fn duration(value: &Value) -> Option<Duration> {
                 "s" => 1.0,
                 "m" => 60.0,
                 "h" => 3600.0,
+                "d" => 86_400.0,
                 _ => return None,
             };
             number.parse::<f64>().ok()? * scale
         }
         _ => return None,
     };
-    let whole = Duration::try_from_secs_f64(seconds).ok()?;
-    (whole <= SHUTDOWN_TIMEOUT_MAX).then_some(whole)
+    Duration::try_from_secs_f64(seconds).ok()
 }
 
 /// A level, or several by module, each `module::path=level`.

@@ -5,10 +5,13 @@
 //! <data>/daemon.json   {"pid", "address"} of the daemon that holds the lock; removed when it stops in order
 //! <data>/passport/     the log                        crate::passport
 //! <data>/projections/  what is derived from it        crate::projection
+//! <data>/snapshots/    copies of the log               crate::passport::snapshot
 //! ```
 //!
 //! Start: lock, log (recovered), projections (they catch up behind the first answers), HTTP, `daemon.json`.
-//! Stop: HTTP finishes what it accepted, projections flush, the log syncs and closes, the lock goes.
+//! Stop: HTTP finishes what it accepted, a snapshot under way is given up, projections flush, the log syncs and closes, the lock goes.
+
+mod schedule;
 
 use std::fs::{self, File, TryLockError};
 use std::io::Write as _;
@@ -19,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use tokio::runtime::Runtime;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::api::{Api, BoardPages};
@@ -29,9 +32,11 @@ use crate::coliseum::Coliseum;
 use crate::config::{Config, Durability as ConfiguredDurability};
 use crate::http::{self, HttpLimits};
 use crate::passport::keys::RECENT_KEYS;
+use crate::passport::snapshot::Store;
 use crate::passport::{Durability, Passport, PassportOptions};
 use crate::projection::{self, Handle};
 use crate::world::World;
+use schedule::Schedule;
 
 /// A daemon that serves, in this process, on threads of its own.
 pub struct Running {
@@ -42,6 +47,8 @@ pub struct Running {
     http: Option<JoinHandle<std::io::Result<()>>>,
     runtime: Option<Runtime>,
     coliseum: Handle<Coliseum>,
+    snapshots: Arc<Store>,
+    schedule: Option<Schedule>,
     passport: Option<Passport>,
     daemon_file: std::path::PathBuf,
     /// Held until everything else is closed.
@@ -87,6 +94,9 @@ pub fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Running> {
         passport.log_id(),
         projection_options(&config),
     )?;
+    let snapshots = Arc::new(Store::open(log.clone(), dir.join("snapshots"), config.passport.min_free_bytes));
+    let schedule = Schedule::start(snapshots.clone(), clock.clone(), &config.snapshots)
+        .context("the thread of scheduled snapshots cannot be started")?;
     let api = Arc::new(Api {
         clock,
         appender: passport.appender(),
@@ -101,6 +111,8 @@ pub fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Running> {
         },
         durable_answers: durability == Durability::Sync,
         pages: BoardPages::default(),
+        snapshots: snapshots.clone(),
+        taking_snapshot: Arc::new(Semaphore::new(1)),
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -128,6 +140,8 @@ pub fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Running> {
         http: Some(http),
         runtime: Some(runtime),
         coliseum,
+        snapshots,
+        schedule,
         passport: Some(passport),
         daemon_file,
         _lock: lock,
@@ -169,12 +183,15 @@ impl Running {
             };
             runtime.shutdown_timeout(RUNTIME_TIMEOUT);
         }
-        // 2. Projections flush with a sync; the log syncs and closes.
+        // 2. No snapshot is taken of a log that closes.
+        self.snapshots.stop();
+        drop(self.schedule.take());
+        // 3. Projections flush with a sync; the log syncs and closes.
         self.coliseum.shutdown();
         if let Some(passport) = self.passport.take() {
             passport.close();
         }
-        // 3. Nobody finds an address where nobody listens.
+        // 4. Nobody finds an address where nobody listens.
         if let Err(error) = fs::remove_file(&self.daemon_file)
             && error.kind() != std::io::ErrorKind::NotFound
         {

@@ -16,6 +16,7 @@ pub mod record;
 mod recovery;
 mod sealed;
 mod segment;
+pub mod snapshot;
 mod spare;
 mod status;
 #[cfg(test)]

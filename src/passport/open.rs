@@ -33,7 +33,7 @@ use crate::limits::APPEND_QUEUE_GROUPS_MAX;
 use crate::units::Seq;
 use crate::world::World;
 
-const ID_NAME: &str = "log.id";
+pub(super) const ID_NAME: &str = "log.id";
 const ID_MAGIC: [u8; 8] = *b"CLMLOGID";
 
 /// How the Passport works; see `[passport]` in `config.toml`.
@@ -239,7 +239,7 @@ fn first_segment(world: &World, options: &PassportOptions) -> io::Result<Segment
 }
 
 /// The id kept beside the segments, if it was written.
-fn read_id(disk: &dyn Disk, dir: &Path) -> Result<Option<[u8; 16]>, OpenError> {
+pub(super) fn read_id(disk: &dyn Disk, dir: &Path) -> Result<Option<[u8; 16]>, OpenError> {
     let path = dir.join(ID_NAME);
     let failed = |error| OpenError::io(&path, error);
     let file = match disk.open(&path, OpenMode::Read) {
@@ -260,7 +260,7 @@ fn read_id(disk: &dyn Disk, dir: &Path) -> Result<Option<[u8; 16]>, OpenError> {
 }
 
 /// Written after the first segment and before anything else, whole or not at all.
-fn write_id(disk: &dyn Disk, dir: &Path, id: [u8; 16]) -> io::Result<()> {
+pub(super) fn write_id(disk: &dyn Disk, dir: &Path, id: [u8; 16]) -> io::Result<()> {
     let mut bytes = ID_MAGIC.to_vec();
     bytes.extend_from_slice(&id);
     let checksum = crc32fast::hash(&bytes);
