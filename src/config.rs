@@ -34,6 +34,7 @@ pub struct Config {
     pub capture: CaptureConfig,
     pub http: HttpConfig,
     pub projections: ProjectionsConfig,
+    pub snapshots: SnapshotsConfig,
     /// The `[scoring]` section over the default rules, key by key.
     pub scoring: Rules,
     pub log: LogConfig,
@@ -82,6 +83,14 @@ pub struct ProjectionsConfig {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotsConfig {
+    /// Time between two scheduled snapshots; zero: none is scheduled.
+    pub every: Duration,
+    /// Scheduled snapshots that are kept.
+    pub keep: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogConfig {
     pub format: LogFormat,
     /// A level, or levels by module: `info,coliseum::passport=debug`.
@@ -122,6 +131,7 @@ impl Default for Config {
                 retry_attempts: 5,
                 retry_first_delay_ms: 50,
             },
+            snapshots: SnapshotsConfig { every: Duration::ZERO, keep: limits::SNAPSHOTS_KEPT_DEFAULT },
             scoring: Rules::default(),
             log: LogConfig { format: LogFormat::Text, level: "info".into() },
         }

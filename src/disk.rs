@@ -68,6 +68,7 @@ pub trait DiskFile: Send + Sync {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     fn len_bytes(&self) -> io::Result<u64>;
+    /// Cuts the file, or makes it longer with zeros.
     fn truncate(&self, len_bytes: u64) -> io::Result<()>;
     /// `fdatasync`: bytes and length are durable. An error is final: what was written may be gone from the cache.
     fn sync(&self) -> io::Result<()>;

@@ -34,7 +34,7 @@
 //! | --- | --- | --- |
 //! | [`limits`], [`units`], [`problem`], [`clock`], [`disk`], [`world`] | every bound; numbers as types; problems; time, files and chance as traits | each other |
 //! | [`event`] | the catalogue, validation, credit by an event's own fields: pure | the above |
-//! | [`passport`] | records, segments, writer, recovery, repair, scrub, idempotency, entry index, queries | event |
+//! | [`passport`] | records, segments, writer, recovery, repair, scrub, idempotency, entry index, queries, snapshots | event |
 //! | [`projection`] | the runner that every projection shares | passport's read side |
 //! | [`coliseum`] | rules, scoring, line-ups, windows, boards | projection, event |
 //! | [`capture`] | bytes from outside into groups of events | event, passport's appender |

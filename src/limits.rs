@@ -61,6 +61,16 @@ pub const BLOCK_CACHE_BYTES: usize = 16 * 1024 * 1024;
 /// What a scan of a raw segment reads at once.
 pub const SCAN_READ_BYTES: u64 = 1024 * 1024;
 
+/// A snapshot's name, in bytes: with what is put around it, it is a file name on every file system.
+pub const SNAPSHOT_NAME_BYTES_MAX: usize = 100;
+/// A snapshot's manifest, in bytes: about 150 for each segment.
+pub const SNAPSHOT_MANIFEST_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// What a snapshot or a restore copies and hashes at once.
+pub const SNAPSHOT_PIECE_BYTES: usize = 1024 * 1024;
+/// Scheduled snapshots that are kept: default and most.
+pub const SNAPSHOTS_KEPT_DEFAULT: usize = 7;
+pub const SNAPSHOTS_KEPT_MAX: usize = 1000;
+
 /// Entry indexes of sealed segments kept open.
 pub const OPEN_INDEXES_MAX: usize = 256;
 /// Entries that the live index takes in at one lock, so that a query beside it waits little.

@@ -6,8 +6,10 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-const COMMANDS: [&str; 12] =
-    ["serve", "demo", "import", "export", "top", "tail", "verify", "repair", "rebuild", "load", "config", "print"];
+const COMMANDS: [&str; 14] = [
+    "serve", "demo", "import", "export", "top", "tail", "verify", "repair", "snapshot", "restore", "rebuild", "load",
+    "config", "print",
+];
 
 /// The binary in an empty directory, with nothing of this test's environment that it would read.
 fn coliseum(dir: &Path, words: &[&str]) -> Command {

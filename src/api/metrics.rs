@@ -13,6 +13,7 @@ use crate::http::Ask;
 use crate::http::reply::{self, ReplyBody};
 use crate::http::route::{Answer, Handler, Route};
 use crate::passport::keys::KeyStats;
+use crate::passport::snapshot::StoreCounts;
 use crate::passport::{EntrySource, SYNC_BUCKETS_US, ScrubReport, WriterCounts};
 use crate::problem::{Problem, Slug};
 use crate::projection::ConsumerStatus;
@@ -53,6 +54,7 @@ struct Gathered {
     scrub: ScrubReport,
     unconverted: u64,
     artists: usize,
+    snapshots: StoreCounts,
 }
 
 impl Gathered {
@@ -71,6 +73,7 @@ impl Gathered {
             scrub: api.scrub.report(),
             unconverted: view.unconverted(),
             artists: view.cards().len(),
+            snapshots: api.snapshots.counts(),
         }
     }
 }
@@ -110,6 +113,12 @@ impl Collector for Gathered {
         gauge("consumer_lag_events", "Events on disk that the projection coliseum does not hold yet.", lag as f64)?;
         gauge("consumer_dead_letters", "Events that it could not fold.", consumer.dead_letters as f64)?;
         let running = f64::from(u8::from(consumer.state == "running"));
+        let last_snapshot = self.snapshots.last_success.map_or(0, |at| at.micros().div_euclid(1_000_000));
+        gauge(
+            "snapshot_last_success_timestamp_seconds",
+            "When the newest snapshot was taken, in seconds since 1970; 0: none yet.",
+            last_snapshot as f64,
+        )?;
         gauge("consumer_running", "1 while it follows the log; 0 while it starts, rebuilds or is held up.", running)?;
 
         gauge("scrub_damaged", "Sealed segments that the scrub has found damaged.", self.scrub.damaged as f64)?;
@@ -125,6 +134,7 @@ impl Collector for Gathered {
             metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
         };
         counter("events_stored", "Events stored since the start.", self.writer.events)?;
+        counter("snapshot_failures", "Snapshots that failed since the start.", self.snapshots.failures)?;
         counter("log_bytes_written", "Bytes written to the log since the start.", self.writer.bytes)?;
         counter("scrub_bytes", "Bytes that the scrub has read since the start.", self.scrub.bytes)?;
         counter(

@@ -11,12 +11,14 @@ mod entries;
 mod health;
 mod metrics;
 mod shorthands;
+mod snapshots;
 mod stream;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::Guard;
+use tokio::sync::Semaphore;
 
 use crate::capture::{CaptureContext, CaptureLimits};
 use crate::clock::Clock;
@@ -24,6 +26,7 @@ use crate::coliseum::{Coliseum, View};
 use crate::http::{self, App, Route};
 use crate::limits::CURRENT_WAIT_MS;
 use crate::passport::keys::StatsSource;
+use crate::passport::snapshot::Store;
 use crate::passport::{Appender, Log, ScrubStatus, WriterStatus};
 use crate::problem::{Problem, Slug};
 use crate::projection::Handle;
@@ -47,6 +50,9 @@ pub struct Api {
     /// Free space under which the log takes no writes.
     pub min_free_bytes: u64,
     pub pages: BoardPages,
+    pub snapshots: Arc<Store>,
+    /// Held by the one request that takes a snapshot, so that those who wait keep no thread.
+    pub taking_snapshot: Arc<Semaphore>,
 }
 
 impl Api {
@@ -70,6 +76,7 @@ impl App for Api {
         routes.extend(health::routes());
         routes.extend(metrics::routes());
         routes.extend(admin::routes());
+        routes.extend(snapshots::routes());
         routes
     }
 

@@ -89,7 +89,9 @@ impl Attached {
                 dir.display()
             );
         }
-        let own = Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..config.clone() };
+        let mut own = Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..config.clone() };
+        // A command is not the daemon whose schedule that is.
+        own.snapshots.every = Duration::ZERO;
         match daemon::start(own, Arc::new(SystemClock)) {
             Ok(running) => {
                 let client = Client::new(running.address());

@@ -18,8 +18,10 @@ pub mod output;
 mod print;
 mod rebuild;
 mod repair;
+mod restore;
 mod serve;
 mod signal;
+mod snapshot;
 mod sse;
 mod tail;
 mod top;
@@ -132,6 +134,10 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Say what to do about damaged files, and do it with --yes
     Repair(repair::RepairArgs),
+    /// Copy the log, complete and checkable, while writes go on
+    Snapshot(snapshot::SnapshotArgs),
+    /// Make a data directory from a snapshot
+    Restore(restore::RestoreArgs),
     /// Build the projections anew from the log
     Rebuild(rebuild::RebuildArgs),
     /// Put load on a running daemon and measure its answers
@@ -189,6 +195,8 @@ fn run_command(command: Command) -> Outcome {
         Command::Tail(args) => tail::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Repair(args) => repair::run(&args),
+        Command::Snapshot(args) => snapshot::run(&args),
+        Command::Restore(args) => restore::run(&args),
         Command::Rebuild(args) => rebuild::run(&args),
         Command::Load(args) => load::run(&args),
         Command::Config(args) => config_check::run(&args),
@@ -236,7 +244,8 @@ mod tests {
 
     #[test]
     fn every_command_that_prints_data_takes_json() {
-        let with_json = ["import", "top", "tail", "verify", "repair", "rebuild", "load", "check"];
+        let with_json =
+            ["import", "top", "tail", "verify", "repair", "snapshot", "restore", "rebuild", "load", "check"];
         each_command(&mut Cli::command(), &mut |command| {
             let has = command.get_arguments().any(|argument| argument.get_id() == "json");
             assert_eq!(has, with_json.contains(&command.get_name()), "{}", command.get_name());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Args;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::attach::{Attached, Purpose};
@@ -15,8 +15,9 @@ use super::output::{self, Unit, grouped, printable};
 use super::{Outcome, Place, Status};
 use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::disk::RealDisk;
+use crate::disk::{Disk, RealDisk};
 use crate::passport::repair::{Plan, RepairOptions};
+use crate::passport::snapshot::{self, MANIFEST_NAME};
 use crate::passport::{self, OpenError};
 use crate::units::Seq;
 use crate::world::World;
@@ -27,16 +28,17 @@ Examples:
   coliseum verify
   coliseum verify /var/lib/coliseum
   coliseum verify --data-dir /var/lib/coliseum --json
+  coliseum verify /backup/monday
 
 Reads the whole log, live or not: checksums, the chain of batches, seq without a gap, the idempotency keys, the indexes, and
-each projection against a plain recomputation. Exit codes: 0 all good; 1 damage, which is named with its file, offset and
-seq; 2 usage.")]
+each projection against a plain recomputation. Of a snapshot: its manifest, every digest, and the log in it. Exit codes:
+0 all good; 1 damage, which is named with its file, offset and seq; 2 usage.")]
 pub struct VerifyArgs {
+    /// A snapshot, or a data directory in the place of --data-dir
+    #[arg(value_name = "DIR", conflicts_with = "data_dir")]
+    path: Option<PathBuf>,
     #[command(flatten)]
     place: Place,
-    /// The data directory, as --data-dir names it
-    #[arg(conflicts_with = "data_dir")]
-    path: Option<PathBuf>,
     /// Print the result: {ok, entries, findings, notes}
     #[arg(long)]
     json: bool,
@@ -46,12 +48,26 @@ pub struct VerifyArgs {
 const NOT_COMPARED: &str = "the projections were not compared with the log";
 
 /// Where something is wrong, and what.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Finding {
     file: Option<String>,
     offset: Option<u64>,
     seq: Option<u64>,
     what: String,
+}
+
+impl Finding {
+    fn line(&self) -> String {
+        let mut out = self.file.as_deref().map(printable).unwrap_or_default();
+        if let Some(offset) = self.offset {
+            out.push_str(&format!(" at offset {offset}"));
+        }
+        if let Some(seq) = self.seq {
+            out.push_str(&format!(" (seq {seq})"));
+        }
+        out.push_str(&format!(": {}\n", printable(&self.what)));
+        out
+    }
 }
 
 /// The last line of the answer.
@@ -69,6 +85,9 @@ struct Verdict {
 pub fn run(args: &VerifyArgs) -> Outcome {
     let mut config = args.place.load()?;
     if let Some(path) = &args.path {
+        if path.join(MANIFEST_NAME).exists() {
+            return verify_snapshot(path, args.json);
+        }
         config.data_dir = path.clone();
     }
     let line = match Attached::open(&config, Purpose::Read) {
@@ -115,6 +134,35 @@ fn read_only(config: &Config) -> anyhow::Result<Value> {
     let mut notes = plan.notes;
     notes.push(format!("the directory cannot be written, so {NOT_COMPARED}"));
     Ok(json!({"ok": findings.is_empty(), "entries": plan.kept_to.get(), "findings": findings, "notes": notes}))
+}
+
+/// Reads all of a snapshot, which no daemon works on.
+fn verify_snapshot(path: &Path, as_json: bool) -> Outcome {
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let found = snapshot::verify(&disk, path)?;
+    let findings: Vec<Finding> = found
+        .findings
+        .into_iter()
+        .map(|finding| Finding { file: finding.file, offset: finding.offset, seq: finding.seq, what: finding.what })
+        .collect();
+    let ok = findings.is_empty();
+    if as_json {
+        output::print_json(&json!({"ok": ok, "entries": found.entries, "findings": findings}))?;
+    } else if ok {
+        let entries = grouped(found.entries);
+        output::print(&format!(
+            "OK: {entries} entries; the manifest, every digest and every seq are as they should be\n"
+        ))?;
+    } else {
+        for finding in &findings {
+            output::print(&finding.line())?;
+        }
+        output::print(&format!(
+            "DAMAGED: {} findings. Do not restore from it; take another snapshot\n",
+            findings.len()
+        ))?;
+    }
+    Ok(if ok { Status::Good } else { Status::Failed })
 }
 
 /// What a log that does not open has wrong, in the shape of the daemon's verdict.
@@ -175,18 +223,7 @@ fn text(verdict: &Verdict) -> String {
         out.push_str(&format!("OK: {entries} entries; every checksum, every seq{projections} is as it should be\n"));
         return out;
     }
-    for finding in &verdict.findings {
-        if let Some(file) = &finding.file {
-            out.push_str(&printable(file));
-        }
-        if let Some(offset) = finding.offset {
-            out.push_str(&format!(" at offset {offset}"));
-        }
-        if let Some(seq) = finding.seq {
-            out.push_str(&format!(" (seq {seq})"));
-        }
-        out.push_str(&format!(": {}\n", printable(&finding.what)));
-    }
+    verdict.findings.iter().for_each(|finding| out.push_str(&finding.line()));
     let count = verdict.findings.len();
     out.push_str(&format!(
         "DAMAGED: {count} findings in {entries} entries. A projection that is wrong is mended by `coliseum rebuild`; for \

@@ -34,6 +34,8 @@ enum Takes {
         max: Duration,
         field: fn(&mut Config) -> &mut Duration,
     },
+    /// The same: 0 for never, or a second to a year.
+    Interval(fn(&mut Config) -> &mut Duration),
     /// An integer of some unit, both bounds inclusive.
     Integer {
         unit: &'static str,
@@ -50,6 +52,8 @@ enum Takes {
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
+const INTERVAL_MIN: Duration = Duration::from_secs(1);
+const INTERVAL_MAX: Duration = Duration::from_secs(366 * 86_400);
 
 const KEYS: &[Key] = &[
     Key { name: "data_dir", takes: Takes::Path(|config| &mut config.data_dir) },
@@ -181,6 +185,16 @@ const KEYS: &[Key] = &[
             set: |config, value| config.projections.retry_first_delay_ms = value,
         },
     },
+    Key { name: "snapshots.every", takes: Takes::Interval(|config| &mut config.snapshots.every) },
+    Key {
+        name: "snapshots.keep",
+        takes: Takes::Integer {
+            unit: "snapshots",
+            min: 1,
+            max: limits::SNAPSHOTS_KEPT_MAX as u64,
+            set: |config, value| config.snapshots.keep = value as usize,
+        },
+    },
     Key {
         name: "log.format",
         takes: Takes::Word {
@@ -202,6 +216,9 @@ impl Takes {
                 let most = max.as_secs() / HOUR.as_secs();
                 format!("seconds as a number, or a string such as \"10s\", \"500ms\", \"1m\"; {least} to {most} h")
             }
+            Takes::Interval(_) => {
+                "0 for never, seconds as a number, or a string such as \"30m\", \"24h\", \"7d\"; 1 s to 366 d".into()
+            }
             Takes::Integer { unit, min, max, .. } => format!("an integer of {unit} from {min} to {max}"),
             Takes::Word { words, .. } => {
                 words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ")
@@ -221,6 +238,10 @@ impl Takes {
             Takes::Duration { min, max, field } => {
                 let duration = duration(value)?;
                 (*min..=*max).contains(&duration).then(|| *field(config) = duration)?;
+            }
+            Takes::Interval(field) => {
+                let is_good = |whole: &Duration| whole.is_zero() || (INTERVAL_MIN..=INTERVAL_MAX).contains(whole);
+                *field(config) = duration(value).filter(is_good)?;
             }
             Takes::Integer { min, max, set, .. } => {
                 let number = u64::try_from(value.as_integer()?).ok()?;
@@ -249,6 +270,7 @@ fn duration(value: &Value) -> Option<Duration> {
                 "s" => 1.0,
                 "m" => 60.0,
                 "h" => 3600.0,
+                "d" => 86_400.0,
                 _ => return None,
             };
             number.parse::<f64>().ok()? * scale

@@ -48,6 +48,16 @@ fn scoring_keys_lie_over_the_default_rules_and_are_checked() {
 }
 
 #[test]
+fn a_snapshot_is_scheduled_by_any_unit_of_time_or_never() {
+    let every = |text: &str| {
+        let config = Config::from_toml(&format!("[snapshots]\nevery = {text}\nkeep = 3")).expect(text);
+        assert_eq!(config.snapshots.keep, 3);
+        config.snapshots.every.as_secs()
+    };
+    assert_eq!(["0", "90", "\"30m\"", "\"24h\"", "\"366d\""].map(every), [0, 90, 1800, 86_400, 31_622_400]);
+}
+
+#[test]
 fn an_empty_file_is_the_defaults() {
     assert_eq!(Config::from_toml(""), Ok(Config::default()));
 }
@@ -95,6 +105,9 @@ fn a_bad_value_is_named_with_what_the_key_takes() {
         ("[passport]\ndurability = \"fast\"", "passport.durability", "\"sync\" or \"interval\""),
         ("[passport]\nsync_interval_ms = 0", "passport.sync_interval_ms = 0", "milliseconds from 1 to 60000"),
         ("[passport]\nmin_free_bytes = -1", "passport.min_free_bytes = -1", "an integer of bytes from 0"),
+        ("[snapshots]\nevery = 0.5", "snapshots.every = 0.5", "1 s to 366 d"),
+        ("[snapshots]\nevery = \"367d\"", "snapshots.every", "0 for never"),
+        ("[snapshots]\nkeep = 0", "snapshots.keep = 0", "snapshots from 1 to 1000"),
         ("[capture]\nat_ahead_seconds_max = -5", "capture.at_ahead_seconds_max", "seconds from 0 to 86400"),
         ("[capture]\nbatch_events_max = 0", "capture.batch_events_max = 0", "events from 1 to 100000"),
         ("[capture]\nbatch_bytes_max = 1", "capture.batch_bytes_max = 1", "bytes from 65536 to 67108864"),

@@ -5,15 +5,18 @@
 //! <data>/daemon.json   {"pid", "address"} of the daemon that holds the lock; removed when it stops in order
 //! <data>/passport/     the log                        crate::passport
 //! <data>/projections/  what is derived from it        crate::projection
+//! <data>/snapshots/    copies of the log               crate::passport::snapshot
 //! ```
 //!
 //! Start: lock, log (recovered), projections (they catch up behind the first answers), HTTP, `daemon.json`.
-//! Stop: HTTP finishes what it accepted, projections flush, the log syncs and closes, the lock goes.
+//! Stop: HTTP finishes what it accepted, a snapshot under way is given up, projections flush, the log syncs and closes, the
+//! lock goes.
 //!
 //! Under systemd, [`notify`] says how that goes, and [`passed_socket`] takes the socket that it may have passed.
 
 pub mod notify;
 pub mod passed_socket;
+mod schedule;
 
 use std::fs::{self, File, TryLockError};
 use std::io::Write as _;
@@ -24,7 +27,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use tokio::runtime::Runtime;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::api::{Api, BoardPages};
@@ -34,10 +37,12 @@ use crate::coliseum::Coliseum;
 use crate::config::{Config, Durability as ConfiguredDurability};
 use crate::http::{self, HttpLimits};
 use crate::passport::keys::RECENT_KEYS;
+use crate::passport::snapshot::Store;
 use crate::passport::{Durability, Passport, PassportOptions, Scrub, ScrubOptions};
 use crate::projection::{self, Followed, Handle};
 use crate::units::Seq;
 use crate::world::World;
+use schedule::Schedule;
 
 /// A daemon that serves, in this process, on threads of its own.
 pub struct Running {
@@ -49,6 +54,8 @@ pub struct Running {
     runtime: Option<Runtime>,
     coliseum: Handle<Coliseum>,
     scrub: Scrub,
+    snapshots: Arc<Store>,
+    schedule: Option<Schedule>,
     passport: Option<Passport>,
     daemon_file: std::path::PathBuf,
     /// Held until everything else is closed.
@@ -112,6 +119,9 @@ pub fn start_on(
         interval: config.passport.scrub_interval,
     };
     let scrub = passport.start_scrub(scrub, clock.clone()).context("the scrub's thread cannot be started")?;
+    let snapshots = Arc::new(Store::open(log.clone(), dir.join("snapshots"), config.passport.min_free_bytes));
+    let schedule = Schedule::start(snapshots.clone(), clock.clone(), &config.snapshots)
+        .context("the thread of scheduled snapshots cannot be started")?;
     let api = Arc::new(Api {
         clock,
         scrub: scrub.status(),
@@ -128,6 +138,8 @@ pub fn start_on(
         durable_answers: durability == Durability::Sync,
         min_free_bytes: config.passport.min_free_bytes,
         pages: BoardPages::default(),
+        snapshots: snapshots.clone(),
+        taking_snapshot: Arc::new(Semaphore::new(1)),
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -156,6 +168,8 @@ pub fn start_on(
         runtime: Some(runtime),
         coliseum,
         scrub,
+        snapshots,
+        schedule,
         passport: Some(passport),
         daemon_file,
         _lock: lock,
@@ -203,13 +217,16 @@ impl Running {
             };
             runtime.shutdown_timeout(RUNTIME_TIMEOUT);
         }
-        // 2. Nothing is read in the background any more. Projections flush with a sync; the log syncs and closes.
+        // 2. No snapshot is taken of a log that closes, and nothing is read in the background any more.
+        self.snapshots.stop();
+        drop(self.schedule.take());
         self.scrub.stop();
+        // 3. Projections flush with a sync; the log syncs and closes.
         self.coliseum.shutdown();
         if let Some(passport) = self.passport.take() {
             passport.close();
         }
-        // 3. Nobody finds an address where nobody listens.
+        // 4. Nobody finds an address where nobody listens.
         if let Err(error) = fs::remove_file(&self.daemon_file)
             && error.kind() != std::io::ErrorKind::NotFound
         {

@@ -249,6 +249,24 @@ fn operations() -> Vec<(&'static str, Value)> {
         object([("artistIds", list(text()))]),
         [("city", text()), ("name", text()), ("startsAt", time()), ("at", time()), ("messageId", text())],
     );
+    let snapshot_name = object([(
+        "name",
+        json!({"type": "string", "minLength": 1, "maxLength": 100, "pattern": "^(?!auto-)[A-Za-z0-9][A-Za-z0-9._-]*$"}),
+    )]);
+    let snapshot = with_optional(
+        object([("name", text())]),
+        [
+            ("createdAt", time()),
+            ("lastSeq", seq()),
+            ("entries", seq()),
+            ("files", integer()),
+            ("bytes", integer()),
+            (
+                "problem",
+                json!({"type": "string", "description": "What is wrong with its manifest; nothing else then."}),
+            ),
+        ],
+    );
     vec![
         ("Consumers", object([("headSeq", seq()), ("consumers", list(reference("Consumer")))])),
         ("Consumer", consumer),
@@ -268,6 +286,9 @@ fn operations() -> Vec<(&'static str, Value)> {
             ),
         ),
         ("Metrics", json!({"type": "string", "description": "OpenMetrics text."})),
+        ("SnapshotName", snapshot_name),
+        ("Snapshot", snapshot),
+        ("Snapshots", object([("snapshots", list(reference("Snapshot")))])),
         ("Report", json!({"type": "object", "description": "What an administrative call did or found."})),
     ]
 }

@@ -40,6 +40,12 @@ impl Segment {
             Segment::Sealed(sealed) => sealed.last_seq(),
         }
     }
+    pub(super) fn log_id(&self) -> [u8; 16] {
+        match self {
+            Segment::Raw(raw) => raw.header.log_id,
+            Segment::Sealed(sealed) => sealed.trailer.log_id,
+        }
+    }
     pub fn file_name(&self) -> String {
         match self {
             Segment::Raw(raw) => file_name(&raw.path),
@@ -133,7 +139,7 @@ impl Log {
     }
 
     /// The segment that holds `seq`, if one does.
-    fn segment_with(&self, seq: Seq) -> Option<Arc<Segment>> {
+    pub(super) fn segment_with(&self, seq: Seq) -> Option<Arc<Segment>> {
         let segments = self.segments.load();
         let at = segments.partition_point(|segment| segment.first_seq() <= seq);
         at.checked_sub(1).map(|at| segments[at].clone())

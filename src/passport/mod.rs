@@ -18,6 +18,7 @@ pub mod repair;
 mod scrub;
 mod sealed;
 mod segment;
+pub mod snapshot;
 mod spare;
 mod status;
 #[cfg(test)]

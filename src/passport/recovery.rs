@@ -208,6 +208,33 @@ pub(super) fn recover(disk: &dyn Disk, clock: &dyn Clock, dir: &Path) -> Result<
     Ok(Recovered { segments, torn })
 }
 
+/// Opens the segments of a log that nobody writes, checks that they follow each other, and changes nothing. Raw ones are
+/// read whole. A torn tail is damage here: whoever copied the log copied it up to a synced batch.
+pub(super) fn open_to_read(disk: &dyn Disk, dir: &Path) -> Result<Vec<Arc<Segment>>, OpenError> {
+    let mut segments: Vec<Arc<Segment>> = Vec::new();
+    for files in files(disk, dir)? {
+        let segment = match open_segment(disk, dir, files, false)? {
+            Segment::Raw(raw) => {
+                let (raw, stopped) = scan(raw)?;
+                if let Some(error) = stopped
+                    && let Some(TornTail { segment, offset, .. }) = torn_tail(&raw, &error, true)?
+                {
+                    return Err(OpenError::damaged(segment, offset, raw.last_seq().next(), error.to_string()));
+                }
+                Segment::Raw(raw)
+            }
+            sealed => sealed,
+        };
+        check_follows(segments.last().map(AsRef::as_ref), &segment)?;
+        segments.push(Arc::new(segment));
+    }
+    match segments.last().map(AsRef::as_ref) {
+        None => Err(OpenError::lost_segments(dir)),
+        Some(Segment::Sealed(sealed)) => Err(OpenError::no_active(sealed)),
+        Some(Segment::Raw(_)) => Ok(segments),
+    }
+}
+
 /// Opens one segment by whichever of its two forms counts, and, if it may mend, removes the other.
 fn open_segment(disk: &dyn Disk, dir: &Path, files: Files, mend: bool) -> Result<Segment, OpenError> {
     let Files { first, raw, sealed } = files;

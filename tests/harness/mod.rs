@@ -76,6 +76,10 @@ impl Daemon {
     pub fn start_at(now: i64) -> Daemon {
         Daemon::with(Some(Arc::new(ManualClock::new(Timestamp::from_micros(now)))), "")
     }
+    /// The same with these sections in its configuration.
+    pub fn start_at_with(now: i64, more_config: &'static str) -> Daemon {
+        Daemon::with(Some(Arc::new(ManualClock::new(Timestamp::from_micros(now)))), more_config)
+    }
     fn with(clock: Option<Arc<ManualClock>>, more_config: &'static str) -> Daemon {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let mut daemon =

@@ -2,6 +2,7 @@
 
 mod damage;
 mod scrub;
+mod snapshots;
 mod start;
 
 use std::collections::HashMap;
