@@ -10,15 +10,6 @@ use std::process::{Command, Stdio};
 use harness::{Daemon, binary, good_event};
 use model::json::Json;
 
-/// Exported by the scrub and by snapshots: the list goes when every daemon exports them from its start.
-const NOT_EXPORTED_YET: &[&str] = &[
-    "coliseum_scrub_bytes_total",
-    "coliseum_scrub_damaged",
-    "coliseum_scrub_last_complete_timestamp_seconds",
-    "coliseum_snapshot_failures_total",
-    "coliseum_snapshot_last_success_timestamp_seconds",
-];
-
 fn print(what: &str) -> String {
     let printed = binary::run(&["print", what], Path::new("/"));
     assert!(printed.status.success() && printed.stderr.is_empty());
@@ -46,11 +37,7 @@ fn alerts_and_dashboard_use_metrics_that_the_daemon_exports() {
     let exported = exported();
     let (alerts, dashboard) = (metrics_in(&print("alerts")), metrics_in(&print("grafana")));
     for name in alerts.iter().chain(&dashboard) {
-        let is_known = exported.contains(name) || NOT_EXPORTED_YET.contains(&name.as_str());
-        assert!(is_known, "`{name}` is used, and no daemon exports it");
-    }
-    for name in NOT_EXPORTED_YET {
-        assert!(dashboard.contains(*name), "`{name}` is used nowhere: take it off the list");
+        assert!(exported.contains(name), "`{name}` is used, and no daemon exports it");
     }
 }
 
