@@ -98,7 +98,7 @@ fn a_snapshot_under_load_is_a_prefix_of_the_log_with_all_that_was_acknowledged()
     let binary = Binary::start(&data);
     let acknowledged = Mutex::new(0);
     let is_done = AtomicBool::new(false);
-    let mut taken = Vec::new();
+    let (mut taken, mut ends) = (Vec::new(), Vec::new());
     std::thread::scope(|scope| {
         for thread in 0..3 {
             let (client, acknowledged, is_done) = (&binary.client, &acknowledged, &is_done);
@@ -120,11 +120,14 @@ fn a_snapshot_under_load_is_a_prefix_of_the_log_with_all_that_was_acknowledged()
             let before = highest();
             let answer = take(&binary.client, &format!("s{round}"));
             let last = answer.at("lastSeq").as_integer() as u64;
-            assert!(last >= before, "{before} was acknowledged, the snapshot ends at {last}");
+            ends.push((before, last));
             taken.push((data.join(format!("snapshots/s{round}")), last as usize));
         }
         is_done.store(true, Ordering::Relaxed);
     });
+    for (before, last) in ends {
+        assert!(last >= before, "{before} was acknowledged, the snapshot ends at {last}");
+    }
     let all = export(&binary.client);
     let listed = binary.client.get("/api/admin/snapshots").expect(200);
     let names: Vec<&str> = listed.at("snapshots").as_list().iter().map(|one| one.at("name").as_text()).collect();
