@@ -46,6 +46,8 @@ pub struct PassportConfig {
     /// Time between two syncs under [`Durability::Interval`].
     pub sync_interval_ms: u64,
     pub min_free_bytes: u64,
+    /// Idempotency keys in memory before they are written as a run.
+    pub key_table_keys: usize,
 }
 
 /// When an event is answered.
@@ -101,6 +103,7 @@ impl Default for Config {
                 durability: Durability::Sync,
                 sync_interval_ms: 100,
                 min_free_bytes: limits::MIN_FREE_BYTES_DEFAULT,
+                key_table_keys: limits::KEY_TABLE_KEYS_DEFAULT,
             },
             capture: CaptureConfig {
                 at_ahead_seconds_max: limits::AT_AHEAD_SECONDS_DEFAULT,

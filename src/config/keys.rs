@@ -86,6 +86,15 @@ const KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "passport.key_table_keys",
+        takes: Takes::Integer {
+            unit: "keys",
+            min: limits::KEY_TABLE_KEYS_MIN as u64,
+            max: limits::KEY_TABLE_KEYS_MAX as u64,
+            set: |config, value| config.passport.key_table_keys = value as usize,
+        },
+    },
+    Key {
         name: "capture.at_ahead_seconds_max",
         takes: Takes::Integer {
             unit: "seconds",

@@ -166,7 +166,8 @@ fn rebuild_keys(log: &Log, upkeep: &mut Upkeep, gap: SeqRange) -> Result<(), Kee
     Ok(rebuild.finish()?)
 }
 
-/// Opens the idempotency index and brings it up to the log's end, reading from the log what it lacks.
+/// Opens the idempotency index and brings it up to the log's end, reading from the log what it lacks. What cannot be
+/// written for want of space is left to the keeper: a gap, with which nothing is looked up and so nothing stored.
 pub(super) fn open_keys(
     log: &Log,
     log_id: [u8; 16],
@@ -182,11 +183,13 @@ pub(super) fn open_keys(
         tracing::warn!(file = dropped.name, why = dropped.why, "a file of the idempotency index was dropped");
     }
     for gap in opened.report.gaps {
-        rebuild_keys(log, &mut upkeep, gap).map_err(|error| match error {
-            KeeperError::Read(error) => OpenError::from(error),
-            KeeperError::Keys(error) => failed(error),
-            KeeperError::Io(error) => OpenError::io(&dir, error),
-        })?;
+        match rebuild_keys(log, &mut upkeep, gap) {
+            Ok(()) => {}
+            Err(KeeperError::Keys(error)) if error.is_full() => break,
+            Err(KeeperError::Keys(error)) => return Err(failed(error)),
+            Err(KeeperError::Read(error)) => return Err(error.into()),
+            Err(KeeperError::Io(error)) => return Err(OpenError::io(&dir, error)),
+        }
     }
     let mut written = Ok(());
     log.scan(opened.report.tail_after, &mut |entry| {
@@ -200,6 +203,12 @@ pub(super) fn open_keys(
         }
         if written.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
-    written.map_err(failed)?;
+    match written {
+        Err(error) if error.is_full() => {
+            tracing::warn!(%error, "the idempotency index is completed when there is room; until then nothing is stored");
+            index = upkeep.postpone(log.durable());
+        }
+        written => written.map_err(failed)?,
+    }
     Ok((index, upkeep))
 }

@@ -126,6 +126,7 @@ impl Passport {
             active,
             round: Round::default(),
             looked_at: None,
+            uncut: recovered.uncut,
             wanted_bytes: 0,
         };
         let (appender, waiting) = group::queue(APPEND_QUEUE_GROUPS_MAX);
