@@ -240,7 +240,7 @@ fn first_segment(world: &World, options: &PassportOptions) -> io::Result<Segment
 }
 
 /// The id kept beside the segments, if it was written.
-fn read_id(disk: &dyn Disk, dir: &Path) -> Result<Option<[u8; 16]>, OpenError> {
+pub(super) fn read_id(disk: &dyn Disk, dir: &Path) -> Result<Option<[u8; 16]>, OpenError> {
     let path = dir.join(ID_NAME);
     let failed = |error| OpenError::io(&path, error);
     let file = match disk.open(&path, OpenMode::Read) {

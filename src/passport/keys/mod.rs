@@ -41,6 +41,8 @@
 //! a block of the file); a hit reads one block of about 1 KiB. Opening reads the directories, not the entries.
 
 mod directory;
+#[doc(hidden)]
+pub mod fuzz;
 mod layout;
 mod merge;
 mod open;
