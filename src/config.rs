@@ -51,6 +51,8 @@ pub struct PassportConfig {
     pub scrub_bytes_per_second: u64,
     /// Pause between two passes of the scrub.
     pub scrub_interval: Duration,
+    /// Idempotency keys in memory before they are written as a run.
+    pub key_table_keys: usize,
 }
 
 /// When an event is answered.
@@ -116,6 +118,7 @@ impl Default for Config {
                 min_free_bytes: limits::MIN_FREE_BYTES_DEFAULT,
                 scrub_bytes_per_second: limits::SCRUB_BYTES_PER_SECOND_DEFAULT,
                 scrub_interval: Duration::from_secs(limits::SCRUB_INTERVAL_SECONDS_DEFAULT),
+                key_table_keys: limits::KEY_TABLE_KEYS_DEFAULT,
             },
             capture: CaptureConfig {
                 at_ahead_seconds_max: limits::AT_AHEAD_SECONDS_DEFAULT,

@@ -63,6 +63,11 @@ pub fn make_dir_durable(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether an error says that there is no room: the one kind that passes when somebody makes some.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// An open file. Reads and writes name their offset: there is no position to keep in two places.
 pub trait DiskFile: Send + Sync {
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;

@@ -83,6 +83,8 @@ pub mod config;
 pub mod daemon;
 pub mod disk;
 pub mod event;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod http;
 pub mod limits;
 pub mod passport;

@@ -42,6 +42,10 @@ pub const SEGMENT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 pub const MIN_FREE_BYTES_DEFAULT: u64 = 256 * 1024 * 1024;
 /// How often the writer looks at the free space, in milliseconds.
 pub const FREE_SPACE_CHECK_MS: u64 = 200;
+/// Idempotency keys in memory before they are written as a run: default, smallest and largest.
+pub const KEY_TABLE_KEYS_DEFAULT: usize = 1 << 18;
+pub const KEY_TABLE_KEYS_MIN: usize = 1 << 10;
+pub const KEY_TABLE_KEYS_MAX: usize = 1 << 22;
 /// Full tables of idempotency keys that may wait to be written before the log turns read-only.
 pub const KEY_TABLES_BEHIND_MAX: usize = 16;
 /// Groups that may wait for the writer thread; one more is answered 503 `queue-full`.

@@ -30,6 +30,13 @@ impl Seq {
     pub const fn next(self) -> Seq {
         Seq(self.0.saturating_add(1))
     }
+    /// The number `count` places further on; `None` where there is no such number.
+    pub const fn checked_plus(self, count: u64) -> Option<Seq> {
+        match self.0.checked_add(count) {
+            Some(number) => Some(Seq(number)),
+            None => None,
+        }
+    }
     /// The number `count` places further on.
     pub const fn plus(self, count: u64) -> Seq {
         Seq(self.0 + count)

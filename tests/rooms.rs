@@ -53,6 +53,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("daemon", &[EVERYTHING]),
     ("cli", &[EVERYTHING]),
     ("main", &[EVERYTHING]),
+    // Every decoder as a function of bytes, for tests.
+    ("fuzz", &[EVERYTHING]),
     ("lib", &[EVERYTHING]),
 ];
 const EVERYTHING: &str = "*";

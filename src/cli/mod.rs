@@ -13,6 +13,8 @@ mod export;
 mod filter;
 pub mod generate;
 mod import;
+#[doc(hidden)]
+pub use import::fuzz as import_fuzz;
 pub mod load;
 pub mod output;
 mod print;

@@ -28,6 +28,8 @@ mod tests;
 pub mod view;
 
 pub use artists::{ArtistCard, ArtistNo};
+#[doc(hidden)]
+pub use pages::is_page;
 pub use past::PastBoard;
 pub use rules::{Rules, RulesError};
 pub use scoring::Mutation;

@@ -84,6 +84,12 @@ fn read_group(part: u8, group: &mut Reader<'_>, each: &mut impl FnMut(PageRow)) 
     Ok(())
 }
 
+/// Whether bytes are a page under the key (0, 0), for [`crate::fuzz`].
+#[doc(hidden)]
+pub fn is_page(bytes: &[u8]) -> bool {
+    read((0, 0), bytes, 0..=u8::MAX, &mut |_| {}).is_ok()
+}
+
 /// Sorts rows by part and artist and sums those of one pair.
 pub fn normalize(rows: &mut Vec<PageRow>) {
     rows.sort_by_key(|(part, artist, _)| (*part, *artist));

@@ -97,6 +97,15 @@ const KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "passport.key_table_keys",
+        takes: Takes::Integer {
+            unit: "keys",
+            min: limits::KEY_TABLE_KEYS_MIN as u64,
+            max: limits::KEY_TABLE_KEYS_MAX as u64,
+            set: |config, value| config.passport.key_table_keys = value as usize,
+        },
+    },
+    Key {
         name: "passport.scrub_bytes_per_second",
         takes: Takes::Integer {
             unit: "bytes",

@@ -36,7 +36,6 @@ use crate::clock::Clock;
 use crate::coliseum::Coliseum;
 use crate::config::{Config, Durability as ConfiguredDurability};
 use crate::http::{self, HttpLimits};
-use crate::passport::keys::RECENT_KEYS;
 use crate::passport::snapshot::Store;
 use crate::passport::{Durability, Passport, PassportOptions, Scrub, ScrubOptions};
 use crate::projection::{self, Followed, Handle};
@@ -84,7 +83,7 @@ pub fn start_on(
     let dir = config.data_dir.clone();
     fs::create_dir_all(&dir).with_context(|| format!("{}: cannot be made", dir.display()))?;
     let lock = take_lock(&dir)?;
-    raise_file_limit();
+    let connections_max = connections_within(raise_file_limit(), config.http.max_connections);
     let durability = match config.passport.durability {
         ConfiguredDurability::Sync => Durability::Sync,
         ConfiguredDurability::Interval => {
@@ -101,7 +100,7 @@ pub fn start_on(
         segment_bytes: config.passport.segment_bytes,
         min_free_bytes: config.passport.min_free_bytes,
         durability,
-        table_keys: RECENT_KEYS,
+        table_keys: config.passport.key_table_keys,
     };
     refuse_lost_log(&dir)?;
     let world = World::with_clock(clock.clone());
@@ -149,7 +148,7 @@ pub fn start_on(
     let (listener, address) = listen(&runtime, config.listen, passed)?;
     let (stop_http, stopped) = oneshot::channel();
     let limits = HttpLimits {
-        max_connections: config.http.max_connections,
+        max_connections: connections_max,
         max_inflight_bytes: config.http.max_inflight_bytes,
         ..HttpLimits::default()
     };
@@ -301,13 +300,29 @@ fn refuse_lost_log(dir: &Path) -> anyhow::Result<()> {
 }
 
 /// Segments, indexes and connections each take a descriptor: as many as the system lets us have.
-fn raise_file_limit() {
+/// Gives the limit that holds now; `None` for no limit.
+fn raise_file_limit() -> Option<u64> {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         tracing::warn!(%error, "the limit of open files cannot be raised");
     }
+    getrlimit(Resource::Nofile).current
+}
+
+/// At most half of the open files are connections: the log needs its own to go on, and a writer that gets none for the
+/// next segment's directory ends the daemon.
+fn connections_within(files_max: Option<u64>, wanted: usize) -> usize {
+    let most = files_max.map_or(usize::MAX, |files| usize::try_from(files / 2).unwrap_or(usize::MAX).max(1));
+    if most < wanted {
+        tracing::warn!(
+            most,
+            wanted,
+            "http.max_connections is more than half of the open files that the system allows; raise that"
+        );
+    }
+    wanted.min(most)
 }
 
 fn projection_options(config: &Config) -> projection::Options {

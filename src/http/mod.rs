@@ -16,6 +16,8 @@ mod body;
 mod budget;
 mod call;
 mod connection;
+#[doc(hidden)]
+pub mod fuzz;
 mod guard;
 mod loopback;
 mod media;

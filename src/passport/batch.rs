@@ -96,6 +96,9 @@ impl BatchHeader {
         {
             return Err(BatchError::Length(header.total_bytes()));
         }
+        if header.first_seq == Seq::ZERO || header.first_seq.checked_plus(u64::from(header.count)).is_none() {
+            return Err(BatchError::Place(format!("{} records from seq {} on", header.count, header.first_seq)));
+        }
         Ok(header)
     }
 

@@ -55,6 +55,13 @@ pub(super) enum KeeperError {
     Io(#[from] io::Error),
 }
 
+impl KeeperError {
+    /// Whether it is for want of space only.
+    fn is_full(&self) -> bool {
+        matches!(self, KeeperError::Keys(error) if error.is_full())
+    }
+}
+
 impl Keeper {
     pub fn new(log: Arc<Log>, upkeep: Upkeep) -> Keeper {
         Keeper { log, upkeep, seals: VecDeque::new(), tables: VecDeque::new(), not_before: None }
@@ -211,7 +218,8 @@ fn rebuild_keys(log: &Log, upkeep: &mut Upkeep, gap: SeqRange, tell: &dyn Fn(Seq
     Ok(rebuild.finish()?)
 }
 
-/// Opens the idempotency index and brings it up to the log's end, reading from the log what it lacks.
+/// Opens the idempotency index and brings it up to the log's end, reading from the log what it lacks. What cannot be
+/// written for want of space is left to the keeper: a gap, with which nothing is looked up and so nothing stored.
 pub(super) fn open_keys(
     log: &Log,
     log_id: [u8; 16],
@@ -232,7 +240,10 @@ pub(super) fn open_keys(
         KeeperError::Keys(error) => failed(error),
         KeeperError::Io(error) => OpenError::io(&dir, error),
     };
-    fill_gaps(log, &mut upkeep, tell).map_err(stopped)?;
+    match fill_gaps(log, &mut upkeep, tell) {
+        Err(error) if error.is_full() => {}
+        filled => filled.map_err(stopped)?,
+    }
     let (mut written, mut tables) = (Ok(()), 0);
     log.scan(opened.report.tail_after, &mut |entry| {
         if entry.seq.get().is_multiple_of(ENTRIES_PER_TELLING) {
@@ -251,6 +262,12 @@ pub(super) fn open_keys(
         }
         if written.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
-    written.map_err(stopped)?;
+    match written {
+        Err(error) if error.is_full() => {
+            tracing::warn!(%error, "the idempotency index is completed when there is room; until then nothing is stored");
+            index = upkeep.postpone(log.durable());
+        }
+        written => written.map_err(stopped)?,
+    }
     Ok((index, upkeep))
 }

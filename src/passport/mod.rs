@@ -6,6 +6,8 @@
 
 mod batch;
 mod entry_index;
+#[doc(hidden)]
+pub mod fuzz;
 mod group;
 pub mod index;
 mod keeper;

@@ -140,6 +140,7 @@ impl Stepped {
             round: Round::default(),
             held: None,
             looked_at: None,
+            uncut: recovered.uncut,
             wanted_bytes: 0,
         };
         let keeper = Keeper::new(log.clone(), upkeep);

@@ -2,7 +2,8 @@
 //!
 //! What a crash can leave, and what is done about it:
 //! 1. a torn batch behind the last synced one, no whole batch after it: cut off, and kept aside in `torn/`. A header
-//!    that is whole and says another place, another version or an impossible length was never torn: that is damage;
+//!    that is whole and says another place, another version or an impossible length was never torn: that is damage.
+//!    Where the disk is too full to keep it aside it stays where it is, and the log read-only, until there is room;
 //! 2. a raw segment beside its sealed form: the sealed form is whole (it was synced before it got its name), so the raw
 //!    file is removed; if it is not whole after all, it is the one that goes;
 //! 3. `*.tmp` files: removed.
@@ -25,7 +26,7 @@ use super::segment::{
     BatchPlace, FIRST_BATCH_OFFSET, Places, RawSegment, SegmentHeader, file_name, raw_name, seq_in_name,
 };
 use crate::clock::Clock;
-use crate::disk::{Disk, DiskFile, OpenMode};
+use crate::disk::{Disk, DiskFile, OpenMode, is_full};
 use crate::units::{Seq, Timestamp};
 
 /// Why the log could not be opened. The message names file, offset, seq and the next command.
@@ -84,11 +85,38 @@ pub struct TornTail {
     pub kept_in: PathBuf,
 }
 
+/// A torn tail that the disk was too full to keep aside. It lies behind the last batch of the active segment, where no
+/// reader looks; nothing may be written before it is cut.
+pub(super) struct UncutTail {
+    tail: TornTail,
+    error: BatchError,
+}
+
+impl UncutTail {
+    /// Cuts it off, if there is room by now; `false` if there is not.
+    ///
+    /// # Errors
+    /// The disk failed. Nothing may be written behind the tail.
+    pub fn cut(&mut self, disk: &dyn Disk, clock: &dyn Clock, raw: &RawSegment) -> io::Result<bool> {
+        match cut(disk, clock, raw, &mut self.tail, &self.error) {
+            Ok(()) => Ok(true),
+            Err(error) if is_full(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What it takes to keep it aside.
+    pub fn bytes(&self) -> u64 {
+        self.tail.bytes
+    }
+}
+
 /// What was found.
 pub(super) struct Recovered {
     /// In order; the last is raw and active. Empty for a log that was never written.
     pub segments: Vec<Arc<Segment>>,
     pub torn: Option<TornTail>,
+    pub uncut: Option<UncutTail>,
 }
 
 /// Looks at every segment by itself and at how they follow each other, and changes nothing: what a log that does not open
@@ -181,15 +209,24 @@ pub(super) fn recover(disk: &dyn Disk, clock: &dyn Clock, dir: &Path) -> Result<
     }
     let all = files(disk, dir)?;
     let mut segments: Vec<Arc<Segment>> = Vec::new();
-    let mut torn = None;
+    let (mut torn, mut uncut) = (None, None);
     for (at, files) in all.iter().enumerate() {
         let segment = match open_segment(disk, dir, *files, true)? {
             Segment::Raw(raw) => {
                 let (raw, stopped) = scan(raw)?;
-                if let Some(error) = stopped {
-                    torn = torn_tail(&raw, &error, at + 1 == all.len())?;
-                    if let Some(tail) = &mut torn {
-                        cut(disk, clock, &raw, tail, &error)?;
+                if let Some(error) = stopped
+                    && let Some(mut tail) = torn_tail(&raw, &error, at + 1 == all.len())?
+                {
+                    match cut(disk, clock, &raw, &mut tail, &error) {
+                        Ok(()) => torn = Some(tail),
+                        Err(full) if is_full(&full) => {
+                            tracing::error!(
+                                segment = tail.segment, offset = tail.offset, bytes = tail.bytes, error = %full,
+                                "a torn tail cannot be kept aside; the log is read-only until there is room"
+                            );
+                            uncut = Some(UncutTail { tail, error });
+                        }
+                        Err(error) => return Err(OpenError::io(&raw.path, error)),
                     }
                 }
                 if at + 1 == all.len() {
@@ -205,7 +242,7 @@ pub(super) fn recover(disk: &dyn Disk, clock: &dyn Clock, dir: &Path) -> Result<
     if let Some(Segment::Sealed(sealed)) = segments.last().map(AsRef::as_ref) {
         return Err(OpenError::no_active(sealed));
     }
-    Ok(Recovered { segments, torn })
+    Ok(Recovered { segments, torn, uncut })
 }
 
 /// Opens the segments of a log that nobody writes, checks that they follow each other, and changes nothing. Raw ones are
@@ -443,6 +480,7 @@ pub(super) fn may_be_torn(error: &BatchError) -> bool {
 /// Cuts a torn tail off.
 ///
 /// 1. What is cut is kept in `torn/`. A crash after this leaves the tail in both places, and the next start cuts it again.
+///    Where this fails, what was written of it is removed.
 /// 2. The tail is zeroed, so that what is written next is followed by zeros again.
 fn cut(
     disk: &dyn Disk,
@@ -450,21 +488,22 @@ fn cut(
     raw: &RawSegment,
     tail: &mut TornTail,
     error: &BatchError,
-) -> Result<(), OpenError> {
-    let failed = |error| OpenError::io(&raw.path, error);
+) -> io::Result<()> {
     let mut bytes = vec![0; tail.bytes as usize];
-    raw.file.read_exact_at(&mut bytes, tail.offset).map_err(failed)?;
+    raw.file.read_exact_at(&mut bytes, tail.offset)?;
     let torn = raw.path.with_file_name("torn");
-    disk.create_dir_all(&torn).map_err(failed)?;
+    disk.create_dir_all(&torn)?;
     let aside;
-    (tail.kept_in, aside) = new_torn_file(disk, &torn, tail, clock.now()).map_err(failed)?;
-    aside.write_all_at(&bytes, 0).map_err(failed)?;
-    aside.sync().map_err(failed)?;
-    disk.sync_dir(&torn).map_err(failed)?;
-    disk.sync_dir(raw.path.parent().expect("a segment lies in the log's directory")).map_err(failed)?;
+    (tail.kept_in, aside) = new_torn_file(disk, &torn, tail, clock.now())?;
+    if let Err(error) = aside.write_all_at(&bytes, 0).and_then(|()| aside.sync()) {
+        disk.remove(&tail.kept_in)?;
+        return Err(error);
+    }
+    disk.sync_dir(&torn)?;
+    disk.sync_dir(raw.path.parent().expect("a segment lies in the log's directory"))?;
     bytes.fill(0);
-    raw.file.write_all_at(&bytes, tail.offset).map_err(failed)?;
-    raw.file.sync().map_err(failed)?;
+    raw.file.write_all_at(&bytes, tail.offset)?;
+    raw.file.sync()?;
     tracing::warn!(
         segment = tail.segment, offset = tail.offset, bytes = tail.bytes, kept_in = %tail.kept_in.display(), %error,
         "cut a torn tail: a crash interrupted a write that was never acknowledged"

@@ -111,6 +111,7 @@ impl Trailer {
         let table_end = self.table_offset.checked_add(u64::from(self.table_bytes));
         if table_end.and_then(|end| end.checked_add(TRAILER_BYTES as u64)) != Some(file_bytes)
             || file_bytes > SEGMENT_BYTES_MAX.max(LOG_BATCH_BYTES_MAX as u64) * 2
+            || self.first_seq == Seq::ZERO
             || self.last_seq < self.first_seq
             || self.last_seq.get() == u64::MAX
         {
@@ -252,11 +253,15 @@ impl SealedSegment {
                 || place.first_seq != seq
                 || place.plain_bytes as usize > BLOCK_BYTES_MAX
                 || place.count == 0
+                // Each record takes its length at least, so that a count alone takes no memory.
+                || place.count as usize > place.plain_bytes as usize / batch::RECORD_LENGTH_BYTES
             {
                 return Err(self.damaged(offset, seq, "the block table does not follow itself"));
             }
             offset += u64::from(place.compressed_bytes);
-            seq = seq.plus(u64::from(place.count));
+            seq = seq
+                .checked_plus(u64::from(place.count))
+                .ok_or_else(|| self.damaged(offset, seq, "the block table goes beyond all numbers"))?;
         }
         if offset != trailer.table_offset || seq != trailer.last_seq.next() {
             return Err(self.damaged(offset, seq, "the block table does not end where the segment does"));

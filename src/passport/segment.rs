@@ -79,10 +79,14 @@ impl SegmentHeader {
         if version != VERSION {
             return Err(format!("segment version {version}, this build reads {VERSION}"));
         }
+        let first_seq = Seq::new(u64::from_le_bytes(field(block, 40)));
+        if first_seq == Seq::ZERO {
+            return Err("the segment header says seq 0, which no event has".into());
+        }
         Ok(SegmentHeader {
             log_id: field(block, 16),
             segment_id: u64::from_le_bytes(field(block, 32)),
-            first_seq: Seq::new(u64::from_le_bytes(field(block, 40))),
+            first_seq,
             file_bytes: u64::from_le_bytes(field(block, 48)),
             previous_segment_id: u64::from_le_bytes(field(block, 56)),
             previous_checksum: u32::from_le_bytes(field(block, 64)),

@@ -26,6 +26,7 @@ use super::keeper::Task;
 use super::keys::{Fingerprint, Hit, KeyError, KeyIndex};
 use super::log::{Log, Segment};
 use super::record;
+use super::recovery::UncutTail;
 use super::segment::{BatchPlace, FIRST_BATCH_OFFSET, Places, RawSegment, SegmentHeader, raw_name};
 use super::spare::{self, Spare, SpareMaker};
 use super::status::WriterStatus;
@@ -66,6 +67,8 @@ pub(super) struct Writer {
     pub held: Option<Request>,
     /// When free space was looked at last.
     pub looked_at: Option<Instant>,
+    /// A torn tail that could not be kept aside; while it is there the log is read-only.
+    pub uncut: Option<UncutTail>,
     /// Bytes that the next segment takes while there is no room for it, so that the log stays read-only until there is;
     /// 0 otherwise.
     pub wanted_bytes: u64,
@@ -155,7 +158,7 @@ impl Writer {
             self.status.beat(self.world.clock.now());
             let first = match self.held.take() {
                 Some(request) => request,
-                None => match self.receive(queue) {
+                None => match self.receive(queue)? {
                     Some(request) => request,
                     None => return Ok(()),
                 },
@@ -168,7 +171,7 @@ impl Writer {
 
     /// Takes one round's worth of what waits, without waiting for more; `false` where nothing waited.
     pub fn step(&mut self, queue: &Receiver<Message>) -> io::Result<bool> {
-        self.check_space();
+        self.check_space()?;
         let first = self.held.take().or_else(|| match queue.try_recv() {
             Ok(Message::Append(request)) => Some(request),
             Ok(Message::Stop) | Err(_) => None,
@@ -191,13 +194,13 @@ impl Writer {
 
     /// The next request, or `None` at the end. Meanwhile it looks at the disk now and then, so that readiness goes and
     /// comes back by itself, from the start on and with nobody writing.
-    fn receive(&mut self, queue: &Receiver<Message>) -> Option<Request> {
+    fn receive(&mut self, queue: &Receiver<Message>) -> io::Result<Option<Request>> {
         loop {
             self.status.beat(self.world.clock.now());
-            self.check_space();
+            self.check_space()?;
             match queue.recv_timeout(Duration::from_millis(FREE_SPACE_CHECK_MS)) {
-                Ok(Message::Append(request)) => return Some(request),
-                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return None,
+                Ok(Message::Append(request)) => return Ok(Some(request)),
+                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(None),
                 Err(RecvTimeoutError::Timeout) => {}
             }
         }
@@ -251,7 +254,7 @@ impl Writer {
     /// Sees to it that the request fits the active segment, by making the next one where it does not. Gives the request
     /// back, or answers it where the log takes no writes.
     fn make_room(&mut self, request: Request) -> io::Result<Option<Request>> {
-        self.check_space();
+        self.check_space()?;
         if let Some(why) = self.status.read_only() {
             self.round.answers.push((request.reply, Err(AppendError::ReadOnly(why))));
             return Ok(None);
@@ -286,17 +289,41 @@ impl Writer {
     }
 
     /// Looks at the free space, at most every [`FREE_SPACE_CHECK_MS`], and turns writes off and on by it.
-    fn check_space(&mut self) {
+    ///
+    /// # Errors
+    /// A torn tail that has waited for space was cut, and the disk failed at that.
+    fn check_space(&mut self) -> io::Result<()> {
         let every = Duration::from_millis(FREE_SPACE_CHECK_MS);
         let now = self.world.clock.instant();
         if self.looked_at.is_some_and(|at| now.saturating_duration_since(at) < every) {
-            return;
+            return Ok(());
         }
         self.looked_at = Some(now);
+        let why = match self.no_space() {
+            None => self.no_cut_tail()?,
+            why => why,
+        };
+        self.status.set_read_only(why);
+        Ok(())
+    }
+
+    /// Why a torn tail still keeps the log from being written; cuts it where that works now.
+    fn no_cut_tail(&mut self) -> io::Result<Option<String>> {
+        let Some(mut uncut) = self.uncut.take() else { return Ok(None) };
+        if uncut.cut(self.log.disk.as_ref(), self.world.clock.as_ref(), self.raw())? {
+            return Ok(None);
+        }
+        let bytes = uncut.bytes();
+        self.uncut = Some(uncut);
+        Ok(Some(format!("no room to keep {bytes} bytes of a torn tail aside; make room, and writes go on")))
+    }
+
+    /// Why there is no space for writes, if there is none.
+    fn no_space(&mut self) -> Option<String> {
         let min_free = self.options.min_free_bytes;
         // Nothing else tells of the tables that have become runs while no batch is written.
         self.keys.forget_installed();
-        let why = match self.log.disk.free_bytes(&self.log.dir) {
+        match self.log.disk.free_bytes(&self.log.dir) {
             Ok(free) if free < min_free => Some(format!(
                 "{free} bytes are free on the disk, min_free_bytes is {min_free}; make room, and writes go on"
             )),
@@ -308,10 +335,11 @@ impl Writer {
             Ok(_) if self.keys.are_behind(KEY_TABLES_BEHIND_MAX) => {
                 Some("the idempotency index cannot be written fast enough; see the log for why".into())
             }
-            Ok(_) => None,
+            Ok(_) => self.keys.missing().map(|missing| {
+                format!("the idempotency index lacks seq {missing} and is made again from the log; writes go on then")
+            }),
             Err(error) => Some(format!("the free space cannot be read: {error}")),
-        };
-        self.status.set_read_only(why);
+        }
     }
 
     /// Looks the group's keys up and puts what is new into the round. Nothing is on disk yet.

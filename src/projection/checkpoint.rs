@@ -79,6 +79,12 @@ impl Checkpoint {
     }
 }
 
+/// Whether bytes are a checkpoint, for [`crate::fuzz`].
+#[doc(hidden)]
+pub fn is_checkpoint(bytes: &[u8]) -> bool {
+    Checkpoint::decode(bytes).is_some()
+}
+
 /// Appends the checksum of all that stands there.
 pub(super) fn seal(bytes: &mut Vec<u8>) {
     let sum = crc32fast::hash(bytes);

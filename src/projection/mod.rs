@@ -49,6 +49,8 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 
+#[doc(hidden)]
+pub use checkpoint::is_checkpoint;
 pub use dead_letters::DeadLetter;
 pub use handle::{ConsumerStatus, Handle, NotFound, StartError};
 pub use options::Options;

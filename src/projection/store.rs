@@ -14,7 +14,7 @@ use redb::{BackendError, Database, DatabaseError, Durability, StorageBackend, St
 use super::checkpoint::Checkpoint;
 use super::contain::contain;
 use super::{Options, StoreError};
-use crate::disk::{Disk, DiskFile, OpenMode};
+use crate::disk::{Disk, DiskFile, OpenMode, is_full};
 
 /// What stands behind the name of a file that is not whole yet.
 pub(super) const BUILDING_SUFFIX: &str = ".building";
@@ -56,7 +56,7 @@ impl OpenError {
         let why = error.to_string();
         match error.kind() {
             ErrorKind::NotFound => OpenError::Missing,
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => OpenError::Full(why),
+            _ if is_full(error) => OpenError::Full(why),
             ErrorKind::InvalidData | ErrorKind::UnexpectedEof | ErrorKind::InvalidInput => OpenError::Disposable(why),
             _ if error.raw_os_error() == Some(EIO) => OpenError::Disposable(why),
             _ => OpenError::Unreachable(why),
@@ -97,11 +97,12 @@ pub(super) fn create(
     match contain(|| write_first(&database, checkpoint)) {
         Ok(Ok(())) => Ok(database),
         Ok(Err(error)) | Err(error) if is_short_of_space(disk, path, options) => Err(OpenError::Full(error)),
-        Ok(Err(error)) | Err(error) => Err(OpenError::Unreachable(error)),
+        // It could be made and not written: the disk failed at it.
+        Ok(Err(error)) | Err(error) => Err(OpenError::Disposable(error)),
     }
 }
 
-/// Tables in memory, for a start on a full disk.
+/// Tables in memory, for a start on a disk that takes no file.
 pub(super) fn in_memory(checkpoint: &Checkpoint, options: &Options) -> Result<Arc<Database>, OpenError> {
     let database = redb::Builder::new()
         .set_cache_size(options.cache_bytes)

@@ -5,7 +5,7 @@
 //! 2. A file of other rules opens under its own setup: it serves and follows the log, while the wanted one is built
 //!    beside it, in `<version>.redb.building`, where a crash left it.
 //! 3. Neither: the wanted file is made, or a half-built one gone on with, and serves while it catches up.
-//! 4. The disk is full: as 3, in memory, and the file is built beside as soon as it can be.
+//! 4. The disk is full, or fails when the file is made: as 3, in memory, and the file is built beside as soon as it can be.
 //!
 //! The swap: the built file is synced, then renamed over the wanted name, then the others are removed. A crash before
 //! the rename leaves the old file, and a building one to go on with; one after it leaves both, and the new one serves.
@@ -148,7 +148,8 @@ fn make<P: Projection>(path: &Path, wanted: &Arc<Identity<P>>, wiring: &Wiring) 
     };
     let mut fold = match opened {
         Ok(fold) => fold,
-        Err(LoadError::Open(OpenError::Full(_))) => return make_in_memory(wanted, wiring),
+        // Disposable is, of a file that was just made, one that the disk failed at.
+        Err(LoadError::Open(OpenError::Full(_) | OpenError::Disposable(_))) => return make_in_memory(wanted, wiring),
         Err(error) => return Err(refusal(&building, error)),
     };
     match store::rename(wiring.disk.as_ref(), &building, path) {
@@ -160,7 +161,7 @@ fn make<P: Projection>(path: &Path, wanted: &Arc<Identity<P>>, wiring: &Wiring) 
 }
 
 fn make_in_memory<P: Projection>(wanted: &Arc<Identity<P>>, wiring: &Wiring) -> Result<Chosen<P>, StartError> {
-    tracing::warn!(consumer = P::NAME, "the disk is full: the tables are built in memory until a file can be");
+    tracing::warn!(consumer = P::NAME, "the disk takes no file: the tables are built in memory until it does");
     let fold = Fold::create_in_memory(wanted, wiring).map_err(|error| refusal(&wiring.dir, error))?;
     Ok((fold, Arc::clone(wanted)))
 }

@@ -4,6 +4,7 @@
 pub mod binary;
 pub mod compare;
 pub mod http;
+pub mod load;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -8,6 +8,7 @@
 
 mod chunk;
 mod csv;
+pub mod fuzz;
 mod item;
 mod key;
 mod send;

@@ -18,6 +18,8 @@ mod chunks;
 mod head;
 mod reject;
 
+pub use chunks::ChunkScan;
+pub use head::HeadScan;
 pub use reject::{ALLOW_ANYWHERE, Reject};
 
 use std::future::Future;
@@ -32,8 +34,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use super::connection::Progress;
-use chunks::ChunkScan;
-use head::{Framing, HeadScan};
+use head::Framing;
 
 /// Which part of a request the next byte belongs to.
 #[derive(Debug)]

@@ -42,6 +42,8 @@
 
 mod check;
 mod directory;
+#[doc(hidden)]
+pub mod fuzz;
 mod layout;
 mod merge;
 mod open;
@@ -62,7 +64,7 @@ use std::sync::Arc;
 
 use siphasher::sip::SipHasher13;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, is_full};
 use crate::units::Seq;
 use crate::world::Random;
 
@@ -74,9 +76,9 @@ pub use upkeep::{Rebuild, Upkeep};
 use recent::Recent;
 use run_set::Shared;
 
-/// Keys in the recent table when it wants to be sealed, outside tests. At a restart the log's entries behind the last run are read
-/// again, so this also bounds the time to be ready.
-pub const RECENT_KEYS: usize = 1 << 18;
+/// Keys in the recent table when it wants to be sealed, unless configured. At a restart the log's entries behind the last
+/// run are read again, so this also bounds the time to be ready.
+pub const RECENT_KEYS: usize = crate::limits::KEY_TABLE_KEYS_DEFAULT;
 /// Keys in one run; a merge that would exceed it is not planned.
 pub const RUN_KEYS_MAX: u64 = 1 << 31;
 /// Adjacent runs of one level that are joined into one of the next.
@@ -154,6 +156,13 @@ pub struct Fingerprinter(SipHasher13);
 impl Fingerprinter {
     pub fn fingerprint(&self, key: &str) -> Fingerprint {
         Fingerprint(self.0.hash(key.as_bytes()))
+    }
+}
+
+impl KeyError {
+    /// Whether it is for want of space only.
+    pub fn is_full(&self) -> bool {
+        matches!(self, KeyError::Io { source, .. } if is_full(source))
     }
 }
 
@@ -322,6 +331,11 @@ impl KeyIndex {
         found.clear();
         self.recent.find(fingerprint, |seq| found.push(seq));
         newest_first(found);
+    }
+
+    /// A range that no run covers though one should: look-ups fail until it is filled.
+    pub fn missing(&self) -> Option<SeqRange> {
+        self.shared.runs.load().gaps().first().copied()
     }
 
     /// Whether the recent table is full, and it is time to seal.

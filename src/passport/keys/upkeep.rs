@@ -10,7 +10,7 @@ use super::run::{Run, RunEntries, file_name};
 use super::run_set::{RunSet, Shared};
 use super::run_writer::RunWriter;
 use super::secret;
-use super::{Fingerprint, Fingerprinter, KeyError, Sealed, SeqRange, StatsSource};
+use super::{Fingerprint, Fingerprinter, KeyError, KeyIndex, Sealed, SeqRange, StatsSource};
 use crate::disk::Disk;
 use crate::units::Seq;
 
@@ -128,6 +128,14 @@ impl Upkeep {
         assert!(self.gaps().contains(&gap), "seq {gap} is no gap");
         let chunk = Vec::new();
         Rebuild { upkeep: self, chunk, from: gap.first(), added_to: Seq::ZERO, gap }
+    }
+
+    /// Makes a gap of all that is in no run up to `to`, the log's end, for want of space to write runs now. Gives the index
+    /// that starts behind it: its look-ups fail until the gap is filled.
+    pub fn postpone(&self, to: Seq) -> KeyIndex {
+        let runs = self.shared.runs.load_full();
+        self.shared.runs.store(Arc::new(RunSet::new(runs.as_slice().to_vec(), to)));
+        KeyIndex::over(Arc::clone(&self.shared), self.table_keys)
     }
 
     fn planned(&self) -> Result<Option<Merge>, KeyError> {

@@ -181,7 +181,7 @@ fn a_damaged_run_of_keys_refuses_writes_until_it_is_made_again_from_the_log() {
                 assert_eq!(outcomes, expected, "nothing that was stored is ever stored twice");
                 break;
             }
-            Err(AppendError::Unreadable(_)) => refused += 1,
+            Err(AppendError::Unreadable(_) | AppendError::ReadOnly(_)) => refused += 1,
             Err(other) => panic!("{other}"),
         }
         assert!(std::time::Instant::now() < deadline, "the run is made again");

@@ -1,0 +1,9 @@
+#![no_main]
+
+use coliseum::fuzz;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    coliseum_fuzz::judge(bytes, fuzz::import_ndjson, |_| {});
+    coliseum_fuzz::judge(bytes, fuzz::import_csv, |_| {});
+});
