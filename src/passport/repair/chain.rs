@@ -1,7 +1,7 @@
 //! Which files follow each other from seq 1 on, and where that ends: the log that a repair leaves.
 //!
-//! At each place the first of these that is there goes on the chain: a whole file; a whole file of the snapshot, if it is
-//! the same segment as a damaged one at this place, or if none is there; the good beginning of a damaged file, which ends
+//! At each place the first of these that is there goes on the chain: a whole file; a whole file of the snapshot, if it can
+//! be shown to be the segment that the log had there; the good beginning of a damaged file, which ends
 //! the chain. A file counts by what its header or trailer says, not by its name.
 
 use super::super::open::ID_NAME;
@@ -38,12 +38,7 @@ pub(super) fn plan(survey: &Survey, options: &RepairOptions) -> Result<Plan, Ope
         salvage: Vec::new(),
     };
     let Some(log_id) = plan.log_id else {
-        if survey.stored_id.is_err() {
-            plan.quarantine(
-                &Path::new("passport").join(ID_NAME),
-                "it does not hold a log's id, and there is no segment".into(),
-            );
-        }
+        nothing_is_readable(survey, options, &mut plan);
         return Ok(plan);
     };
     let chain = follow(survey, log_id, &mut plan);
@@ -68,6 +63,22 @@ pub(super) fn plan(survey: &Survey, options: &RepairOptions) -> Result<Plan, Ope
         }
     }
     Ok(plan)
+}
+
+/// No file says which log this was: all of them leave, and the next start makes a new log.
+fn nothing_is_readable(survey: &Survey, options: &RepairOptions, plan: &mut Plan) {
+    for found in survey.found.iter().filter(|found| !found.place.is_snapshot) {
+        let what = found.stop.as_ref().map_or("it is no segment", |stop| &stop.what);
+        plan.quarantine(&Path::new("passport").join(&found.name), what.to_owned());
+    }
+    if survey.stored_id.is_err() {
+        plan.quarantine(&Path::new("passport").join(ID_NAME), "it does not hold a log's id".into());
+    }
+    if !plan.is_empty() {
+        for name in &options.derived_dirs {
+            plan.quarantine(Path::new(name), "nothing is left of the log that it was made from".into());
+        }
+    }
 }
 
 /// The id of the log that is meant; `None` for a directory that never held one.
@@ -104,7 +115,7 @@ fn follow<'a>(survey: &'a Survey, log_id: [u8; 16], plan: &mut Plan) -> Chain<'a
         Chain { files: Vec::new(), end: End { next: Seq::new(1), segment_id: 0, checksum: 0 }, beginning: None };
     loop {
         let here = || survey.found.iter().filter_map(|found| Some((found, chain.end.link_of(found, log_id)?)));
-        let Some((found, link)) = best(&mut here()) else {
+        let Some((found, link)) = best(survey, &mut here()) else {
             chain.beginning = missing(&chain);
             return chain;
         };
@@ -141,12 +152,10 @@ impl End {
 }
 
 /// Of the files that follow, the one to go on with.
-fn best<'a>(files: &mut dyn Iterator<Item = (&'a Found, Link)>) -> Option<(&'a Found, Link)> {
+fn best<'a>(survey: &Survey, files: &mut dyn Iterator<Item = (&'a Found, Link)>) -> Option<(&'a Found, Link)> {
     let files: Vec<_> = files.collect();
-    let here: Vec<u64> =
-        files.iter().filter(|(found, _)| !found.place.is_snapshot).map(|(_, link)| link.segment_id).collect();
-    let is_same =
-        |found: &Found, link: &Link| !found.place.is_snapshot || here.is_empty() || here.contains(&link.segment_id);
+    let here: Vec<(&Found, Link)> = files.iter().copied().filter(|(found, _)| !found.place.is_snapshot).collect();
+    let is_same = |found: &Found, link: &Link| !found.place.is_snapshot || is_of_this_history(survey, &here, link);
     files.into_iter().filter(|(found, link)| is_same(found, link)).max_by_key(|(found, link)| {
         let is_whole = found.is_whole() && (!found.place.is_snapshot || found.good_last >= link.first_seq);
         let is_in_place = found.name == found.own_name();
@@ -154,6 +163,27 @@ fn best<'a>(files: &mut dyn Iterator<Item = (&'a Found, Link)>) -> Option<(&'a F
         // A whole file of the snapshot may be of the time before the segment was full.
         (is_whole && !found.place.is_snapshot, found.good_last, is_whole, is_in_place, is_sealed)
     })
+}
+
+/// Whether a segment of the snapshot is the one that the log has at its place, and not of a copy that went on by itself: a
+/// file `here` says so by all that its trailer says, or one behind it does by what it follows. Where neither is there the
+/// log has nothing that could say otherwise.
+fn is_of_this_history(survey: &Survey, here: &[(&Found, Link)], link: &Link) -> bool {
+    let is_sealed = |found: &Found| found.place.form == Form::Sealed;
+    if here.iter().any(|(found, own)| is_sealed(found) && own == link) || is_followed(survey, link) {
+        return true;
+    }
+    let in_log = survey.found.iter().filter(|found| !found.place.is_snapshot);
+    here.is_empty() && !in_log.filter_map(|found| last_known(found, link.log_id)).any(|last| last >= link.first_seq)
+}
+
+/// Whether a file of the log follows, by way of others of the snapshot if need be.
+fn is_followed(survey: &Survey, link: &Link) -> bool {
+    let end = End { next: link.last_seq.next(), segment_id: link.segment_id, checksum: link.last_checksum };
+    let next = survey.found.iter().filter_map(|found| Some((found, end.link_of(found, link.log_id)?)));
+    // An empty segment is followed by nothing, so that this comes to an end.
+    link.last_seq >= link.first_seq
+        && next.into_iter().any(|(found, next)| !found.place.is_snapshot || is_followed(survey, &next))
 }
 
 /// Whether nothing of the log comes behind the file.

@@ -362,6 +362,29 @@ fn damaged_indexes_and_key_runs_leave_and_are_made_again() {
     assert!(!runs().is_empty(), "the start makes them again");
 }
 
+#[test]
+fn a_segment_of_a_copy_that_went_on_by_itself_is_not_taken_from_a_snapshot() {
+    let (dir, snapshot) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    make_log(dir.path(), 40, 40);
+    copy_tree(dir.path(), snapshot.path());
+    let go_on = |data: &Path, from: u64| {
+        let passport = open(data).expect("opens");
+        for from in (from..from + 1_500).step_by(40) {
+            append(&passport.appender(), from..from + 40);
+        }
+        while names(data, "seg").len() > 1 {
+            std::thread::yield_now();
+        }
+        passport.close();
+    };
+    go_on(dir.path(), 40);
+    go_on(snapshot.path(), 5_000);
+    let options = RepairOptions { snapshot: Some(snapshot.path().to_owned()), ..repair_options(dir.path()) };
+    // The first segment has the same id in both, and other events behind the fortieth.
+    flip(&names(dir.path(), "segz")[0], 50);
+    assert_eq!(repair_and_check(dir.path(), &options, 1_560), 0);
+}
+
 /// One damage of a directory.
 #[derive(Clone, Debug)]
 enum Damage {

@@ -11,7 +11,12 @@ fn log_with_runs(dir: &Path) -> Passport {
     for from in (0..2_000).step_by(50) {
         append(&passport, &(from..from + 50).map(|key| (key, key)).collect::<Vec<_>>());
     }
-    until("runs and sealed segments", || segment_files(dir, "seg").len() == 1 && !runs(dir).is_empty());
+    // Six full tables: four of them are joined, and then nothing more is.
+    let settled = || passport.key_stats().stats().runs == 3 && runs(dir).len() == 3;
+    until("runs and sealed segments", || {
+        let covered = passport.key_stats().stats().covered_to;
+        segment_files(dir, "seg").len() == 1 && covered == Seq::new(1_800) && settled()
+    });
     passport
 }
 
