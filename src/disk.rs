@@ -49,14 +49,15 @@ pub trait Disk: Send + Sync + 'static {
     fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
 }
 
-/// Makes a directory and every name that leads to it durable: a log in a directory that is gone after a power cut is gone.
+/// Makes a directory whose name, and every one that leads to it, is durable: a log in a directory that is gone after a power
+/// cut is gone. What is in it is not synced.
 /// Stops at the first directory above it that may not be read, which was not made by whoever asks.
 pub fn make_dir_durable(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
     disk.create_dir_all(dir)?;
-    for above in dir.ancestors() {
+    for above in dir.ancestors().skip(1) {
         let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
         match disk.sync_dir(above) {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && above != dir => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
             synced => synced?,
         }
     }

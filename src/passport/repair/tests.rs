@@ -136,7 +136,8 @@ fn tree(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
             if path.is_dir() {
                 dirs.push(path);
             } else {
-                all.insert(path.clone(), fs::read(&path).expect("readable"));
+                let bytes = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+                all.insert(path, bytes);
             }
         }
     }
