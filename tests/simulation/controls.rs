@@ -11,7 +11,7 @@ fn first_violation(plan: impl Fn(u64) -> Plan, seeds: u64) -> Option<(u64, Strin
 }
 
 fn finds(lies: &[Lie]) {
-    let found = first_violation(|seed| Plan { lies: lies.to_vec(), ..Plan::random(seed) }, 400);
+    let found = first_violation(|seed| Plan { lies: lies.to_vec(), ..Plan::random(seed) }, 3000);
     let (seed, violation) = found.unwrap_or_else(|| panic!("{lies:?} goes unnoticed"));
     println!("{lies:?}: found by seed {seed}: {violation}");
 }
@@ -75,4 +75,15 @@ fn forge(bytes: &mut [u8]) {
     batch[52..56].copy_from_slice(&hasher.finalize().to_le_bytes());
     let header = crc32fast::hash(&batch[..56]);
     batch[56..60].copy_from_slice(&header.to_le_bytes());
+}
+
+#[test]
+fn a_snapshot_that_is_not_synced_is_found() {
+    finds(&[Lie::SyncDirOf("snapshots")]);
+    finds(&[Lie::SyncOf("manifest.json")]);
+}
+
+#[test]
+fn a_torn_tail_that_is_not_kept_for_good_is_found() {
+    finds(&[Lie::SyncDirOf("torn")]);
 }

@@ -12,8 +12,8 @@ use coliseum::passport::{
     AppendError, Durability, EntrySource, OpenError, Outcome, PassportOptions, Stepped as Passport,
 };
 use coliseum::projection::{Followed, Options, Progress, StartError, Stepped as Projection};
-use coliseum::units::{Domain, Seq, Window};
-use coliseum::world::World;
+use coliseum::units::{Domain, Seq, Timestamp, Window};
+use coliseum::world::{Random, World};
 
 use crate::clock::SimClock;
 use crate::disk::SimDisk;
@@ -23,6 +23,7 @@ use crate::model::boards::{DOMAINS, WINDOWS};
 use crate::model::json::{Json, number, object, text};
 use crate::model::time;
 use crate::random::{Draws, SimRandom};
+use crate::snapshots::Copies;
 use crate::truth::{Sent, Truth};
 
 /// What must never be: in words, for whoever replays the seed.
@@ -80,6 +81,8 @@ pub struct Machine {
     pub truth: Truth,
     world: World,
     next_key: u64,
+    pub copies: Copies,
+    pub copies_judged: u64,
     /// Torn tails that were cut off and kept aside.
     pub kept: Vec<PathBuf>,
     /// When each entry came in, as the log said when it was judged last: for the model.
@@ -91,12 +94,29 @@ impl Machine {
         let (disk, clock) = (SimDisk::new(), Arc::new(SimClock::new(START_MICROS)));
         let random = Arc::new(SimRandom::new(seed));
         let world = World { disk: Arc::new(disk.clone()), clock: clock.clone(), random };
-        Machine { disk, clock, truth: Truth::default(), world, next_key: 0, kept: Vec::new(), received_at: Vec::new() }
+        Machine {
+            disk,
+            clock,
+            truth: Truth::default(),
+            world,
+            next_key: 0,
+            copies: Copies::default(),
+            copies_judged: 0,
+            kept: Vec::new(),
+            received_at: Vec::new(),
+        }
     }
 
-    fn options() -> PassportOptions {
+    pub fn now(&self) -> Timestamp {
+        self.world.clock.now()
+    }
+    pub fn random(&self) -> &dyn Random {
+        self.world.random.as_ref()
+    }
+
+    fn options(dir: PathBuf) -> PassportOptions {
         PassportOptions {
-            dir: passport_dir(),
+            dir,
             segment_bytes: SEGMENT_BYTES,
             min_free_bytes: MIN_FREE_BYTES,
             durability: Durability::Sync,
@@ -106,7 +126,7 @@ impl Machine {
 
     /// Starts the process. What the log holds is not judged yet.
     pub fn start(&self) -> Result<Process, Refusal> {
-        let log = Passport::open(&Machine::options(), &self.world).map_err(Refusal::Log)?;
+        let log = Passport::open(&Machine::options(passport_dir()), &self.world).map_err(Refusal::Log)?;
         let followed = Followed { log: log.log(), watermark: log.watermark(), log_id: log.log_id() };
         let options = Options {
             cache_bytes: 1024 * 1024,
@@ -122,23 +142,7 @@ impl Machine {
 
     /// Everything that has to hold of the log right after a start.
     pub fn judge(&mut self, process: &Process) -> Result<(), Violation> {
-        let (mut found, mut received_at) = (Vec::new(), Vec::new());
-        let mut next = 1;
-        let scanned = process.log.log().scan(Seq::ZERO, &mut |entry| {
-            if entry.seq.get() != next {
-                return ControlFlow::Break(());
-            }
-            next += 1;
-            let Sent { key, payload } =
-                Sent { key: entry.envelope.message_id.to_owned(), payload: entry.envelope.payload.to_owned() };
-            found.push(Sent { key, payload });
-            received_at.push(entry.envelope.received_at_micros);
-            ControlFlow::Continue(())
-        });
-        let last = scanned.map_err(|error| format!("what recovery let pass cannot be read: {error}"))?;
-        if last.get() != found.len() as u64 || process.log.log().durable() != last {
-            return Err(format!("seq has a gap behind {}", found.len()));
-        }
+        let (found, received_at) = all_entries(&process.log)?;
         self.truth.recovered(&found)?;
         if let Some(tail) = process.log.torn_tail() {
             self.kept.push(tail.kept_in.clone());
@@ -149,6 +153,30 @@ impl Machine {
         }
         self.received_at = received_at;
         Ok(())
+    }
+
+    /// A log that was restored up to an entry: it opens, it is that prefix, what is in it is known and what is not is not.
+    pub fn judge_restored(&mut self, to: &Path, until: u64) -> Result<(), Violation> {
+        let mut log = Passport::open(&Machine::options(to.join("passport")), &self.world)
+            .map_err(|error| format!("does not open: {error}"))?;
+        let (found, _) = all_entries(&log)?;
+        if found.len() as u64 != until {
+            return Err(format!("it holds {} entries", found.len()));
+        }
+        self.truth.read(1, &found)?;
+        let later = Sent { key: "behind-the-prefix".to_owned(), ..self.truth.log[0].clone() };
+        let group = [self.truth.log[until as usize - 1].clone(), later];
+        let records = events::group(&group, false, self.world.clock.now().micros());
+        let appender = log.appender();
+        let mut answer: Answer = Box::pin(async move { appender.append(records).await });
+        let mut context = Context::from_waker(Waker::noop());
+        let _ = answer.as_mut().poll(&mut context);
+        log.write().map_err(|error| format!("the writer fails: {error}"))?;
+        let wanted = vec![Outcome::Duplicate(Seq::new(until)), Outcome::Stored(Seq::new(until + 1))];
+        match answer.as_mut().poll(&mut context) {
+            Poll::Ready(Ok(outcomes)) if outcomes == wanted => Ok(()),
+            other => Err(format!("answered {other:?}, not {wanted:?}")),
+        }
     }
 
     /// Sends a request; the writer sees it at its next turn.
@@ -259,7 +287,9 @@ impl Machine {
         self.fold_to_the_end(process)?;
         self.judge(process)?;
         self.look(process, &mut Draws::new(2))?;
-        self.boards(process)
+        self.boards(process)?;
+        self.copies_judged += self.judge_copies()?;
+        Ok(())
     }
 
     fn fold_to_the_end(&mut self, process: &mut Process) -> Result<(), Violation> {
@@ -312,6 +342,25 @@ impl Machine {
         let lines: Vec<Json> = self.truth.log.iter().enumerate().map(line).collect();
         Model::from_export(&lines, &[])
     }
+}
+
+/// Every entry of a log, in order and without a gap, and when each came in.
+fn all_entries(log: &Passport) -> Result<(Vec<Sent>, Vec<i64>), Violation> {
+    let (mut found, mut received_at) = (Vec::new(), Vec::new());
+    let scanned = log.log().scan(Seq::ZERO, &mut |entry| {
+        if entry.seq.get() != found.len() as u64 + 1 {
+            return ControlFlow::Break(());
+        }
+        let (key, payload) = (entry.envelope.message_id.to_owned(), entry.envelope.payload.to_owned());
+        found.push(Sent { key, payload });
+        received_at.push(entry.envelope.received_at_micros);
+        ControlFlow::Continue(())
+    });
+    let last = scanned.map_err(|error| format!("what recovery let pass cannot be read: {error}"))?;
+    if last.get() != found.len() as u64 || log.log().durable() != last {
+        return Err(format!("seq has a gap behind {}", found.len()));
+    }
+    Ok((found, received_at))
 }
 
 fn rows(view: &View, domain: Domain, window: Window) -> Vec<String> {

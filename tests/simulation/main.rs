@@ -5,6 +5,7 @@
 //! - nothing is there twice, nothing that was never sent, and seq has no gap;
 //! - what was ever shown to a reader is still there;
 //! - a repeat is answered with the seq of the first; the boards are those of the naive model;
+//! - a snapshot, or a log made of one, is there as a whole or not at all, and a prefix of the log;
 //! - damage stops the start, or the read, and names its file; it never changes what is read.
 //!
 //! A failure prints the seed and the command that replays it. `COLISEUM_SIM_SEEDS` says how many seeds, `COLISEUM_SIM_SEED`
@@ -27,6 +28,7 @@ mod machine;
 mod model;
 mod random;
 mod run;
+mod snapshots;
 mod truth;
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -54,6 +54,8 @@ pub struct Tally {
     pub key_runs: u64,
     pub damages: u64,
     pub damages_refused: u64,
+    /// Snapshots and restored logs that were there at the end, and whole.
+    pub copies: u64,
     pub trace: u64,
 }
 
@@ -77,11 +79,12 @@ impl Tally {
             (&mut self.key_runs, other.key_runs),
             (&mut self.damages, other.damages),
             (&mut self.damages_refused, other.damages_refused),
+            (&mut self.copies, other.copies),
         ];
         sums.into_iter().for_each(|(sum, more)| *sum += more);
     }
 
-    pub fn counts(&self) -> [(&'static str, u64); 11] {
+    pub fn counts(&self) -> [(&'static str, u64); 12] {
         [
             ("a power cut", self.power_cuts),
             ("a power cut in recovery", self.cuts_in_recovery),
@@ -94,6 +97,7 @@ impl Tally {
             ("a sealed segment", self.segments_sealed),
             ("a run of keys", self.key_runs),
             ("damage that stopped a start", self.damages_refused),
+            ("a snapshot", self.copies),
         ]
     }
 }
@@ -162,6 +166,7 @@ impl<'p> Run<'p> {
         self.machine.disk.kill();
         let mut process = self.start()?;
         self.machine.finish(&mut process)?;
+        self.tally.copies += self.machine.copies_judged;
         self.tally.events += self.machine.truth.log.len() as u64;
         self.tally.calls += self.machine.disk.calls();
         self.tally.failed_calls += self.machine.disk.failed();
@@ -206,6 +211,8 @@ impl<'p> Run<'p> {
                 self.machine.clock.pass(Duration::from_micros(passed));
             }
             94..96 => self.machine.send_known(&mut process, &mut self.steps),
+            96 if self.steps.once_in(2) => self.machine.take_snapshot(&process),
+            96 => self.machine.restore_snapshot(&mut self.steps),
             _ => {
                 self.machine.look(&process, &mut self.steps)?;
             }
