@@ -24,6 +24,9 @@ use crate::world::Random;
 /// Entries between two words about how far a rebuild has come.
 const ENTRIES_PER_TELLING: u64 = 4096;
 
+/// Keys of a damaged run that are held in memory to make it again, 16 bytes each.
+const MEND_KEYS_MAX: u64 = 1 << 22;
+
 /// What the writer hands over.
 pub(super) enum Task {
     /// A raw segment that takes no more entries.
@@ -40,6 +43,8 @@ pub(super) struct Keeper {
     upkeep: Upkeep,
     seals: VecDeque<Arc<Segment>>,
     tables: VecDeque<Arc<Sealed>>,
+    /// Runs of keys that were found damaged.
+    mends: VecDeque<SeqRange>,
     /// Nothing is tried before this, after an error.
     not_before: Option<(Instant, Duration)>,
 }
@@ -64,7 +69,14 @@ impl KeeperError {
 
 impl Keeper {
     pub fn new(log: Arc<Log>, upkeep: Upkeep) -> Keeper {
-        Keeper { log, upkeep, seals: VecDeque::new(), tables: VecDeque::new(), not_before: None }
+        Keeper {
+            log,
+            upkeep,
+            seals: VecDeque::new(),
+            tables: VecDeque::new(),
+            mends: VecDeque::new(),
+            not_before: None,
+        }
     }
 
     pub fn start_thread(self, tasks: Receiver<Task>) -> io::Result<JoinHandle<()>> {
@@ -118,18 +130,25 @@ impl Keeper {
             Task::Stop => return true,
             Task::Seal(segment) => self.seals.push_back(segment),
             Task::Keys(table) => self.tables.push_back(table),
-            Task::MendKeys(run) => {
-                tracing::warn!(seq = %run, "a run of idempotency keys is damaged and is made again from the log");
-                if let Err(error) = self.upkeep.discard(run) {
-                    tracing::warn!(%error, "the damaged run's file is left for the next start to remove");
-                }
-            }
+            Task::MendKeys(run) if self.mends.contains(&run) => {}
+            Task::MendKeys(run) => self.mends.push_back(run),
         }
         false
     }
 
     /// Does one piece of work; `false` where there was none.
     pub fn step(&mut self) -> Result<bool, KeeperError> {
+        if let Some(run) = self.mends.front() {
+            match mend_keys(&self.log, &mut self.upkeep, *run) {
+                // Whoever asks for a key behind the damage is told so, and nothing else is held up by it.
+                Err(KeeperError::Read(error)) => {
+                    tracing::error!(seq = %run, %error, "a damaged run of idempotency keys stays: the log cannot be read either");
+                }
+                mended => mended?,
+            }
+            self.mends.pop_front();
+            return Ok(true);
+        }
         if let Some(gap) = self.upkeep.gaps().first() {
             rebuild_keys(&self.log, &mut self.upkeep, *gap, &|_, _| {})?;
             return Ok(true);
@@ -148,7 +167,7 @@ impl Keeper {
         if let Some(active) = active {
             self.log.indexes.catch_up(&self.log, &active, self.log.durable())?;
         }
-        join_keys(&mut self.upkeep)
+        join_keys(&self.log, &mut self.upkeep)
     }
 }
 
@@ -170,22 +189,43 @@ fn seal(log: &Log, segment: &Segment) -> Result<(), KeeperError> {
     Ok(())
 }
 
-/// Joins a few runs of keys, or finds that one of them is damaged and throws it away: its range is a gap then, to be
-/// filled from the log. `false` where nothing was to do.
-fn join_keys(upkeep: &mut Upkeep) -> Result<bool, KeeperError> {
+/// Joins a few runs of keys, or finds that one of them is damaged and has it made again. `false` where nothing was to do.
+fn join_keys(log: &Log, upkeep: &mut Upkeep) -> Result<bool, KeeperError> {
     match upkeep.step() {
-        Err(KeyError::Damaged { run, offset, what, .. }) => {
-            tracing::warn!(seq = %run, offset, what, "a run of idempotency keys is damaged and is made again from the log");
-            upkeep.discard(run)?;
+        Err(KeyError::Damaged { run, .. }) => {
+            mend_keys(log, upkeep, run)?;
             Ok(true)
         }
         stepped => Ok(stepped?),
     }
 }
 
+/// Makes a damaged run of keys again from the log. One that fits in memory is searched until it is replaced in one step; a
+/// larger one is thrown away, and until the gap is filled nothing is stored. It stays where the log cannot be read either.
+fn mend_keys(log: &Log, upkeep: &mut Upkeep, run: SeqRange) -> Result<(), KeeperError> {
+    if !upkeep.runs().iter().any(|info| info.range == run) {
+        // Joined with others meanwhile, or mended by an earlier task.
+        return Ok(());
+    }
+    tracing::warn!(seq = %run, "a run of idempotency keys is damaged and is made again from the log");
+    let is_small = run.last().get() - run.first().get() < MEND_KEYS_MAX;
+    let fingerprinter = upkeep.fingerprinter();
+    let mut keys = Vec::new();
+    log.scan(Seq::new(run.first().get() - 1), &mut |entry| {
+        if entry.seq > run.last() {
+            return ControlFlow::Break(());
+        }
+        if is_small {
+            keys.push((fingerprinter.fingerprint(entry.envelope.message_id), entry.seq));
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(if is_small { upkeep.replace(run, keys)? } else { upkeep.discard(run)? })
+}
+
 /// Joins what can be joined, until nothing is left to join and no gap to fill.
 fn settle_keys(log: &Log, upkeep: &mut Upkeep, tell: &dyn Fn(Seq, Seq)) -> Result<(), KeeperError> {
-    while join_keys(upkeep)? {
+    while join_keys(log, upkeep)? {
         fill_gaps(log, upkeep, tell)?;
     }
     Ok(())

@@ -480,7 +480,7 @@ pub(super) fn may_be_torn(error: &BatchError) -> bool {
 /// Cuts a torn tail off.
 ///
 /// 1. What is cut is kept in `torn/`. A crash after this leaves the tail in both places, and the next start cuts it again.
-///    Where this fails, what was written of it is removed.
+///    Where this fails, what was written of it is removed; once it is kept, another go does not keep it again.
 /// 2. The tail is zeroed, so that what is written next is followed by zeros again.
 fn cut(
     disk: &dyn Disk,
@@ -491,16 +491,9 @@ fn cut(
 ) -> io::Result<()> {
     let mut bytes = vec![0; tail.bytes as usize];
     raw.file.read_exact_at(&mut bytes, tail.offset)?;
-    let torn = raw.path.with_file_name("torn");
-    disk.create_dir_all(&torn)?;
-    let aside;
-    (tail.kept_in, aside) = new_torn_file(disk, &torn, tail, clock.now())?;
-    if let Err(error) = aside.write_all_at(&bytes, 0).and_then(|()| aside.sync()) {
-        disk.remove(&tail.kept_in)?;
-        return Err(error);
+    if tail.kept_in.as_os_str().is_empty() {
+        tail.kept_in = keep_aside(disk, raw, tail, &bytes, clock.now())?;
     }
-    disk.sync_dir(&torn)?;
-    disk.sync_dir(raw.path.parent().expect("a segment lies in the log's directory"))?;
     bytes.fill(0);
     raw.file.write_all_at(&bytes, tail.offset)?;
     raw.file.sync()?;
@@ -509,6 +502,22 @@ fn cut(
         "cut a torn tail: a crash interrupted a write that was never acknowledged"
     );
     Ok(())
+}
+
+/// Puts the bytes of a torn tail into a file of their own, durably.
+fn keep_aside(disk: &dyn Disk, raw: &RawSegment, tail: &TornTail, bytes: &[u8], now: Timestamp) -> io::Result<PathBuf> {
+    let dir = raw.path.parent().expect("a segment lies in the log's directory");
+    let torn = dir.join("torn");
+    disk.create_dir_all(&torn)?;
+    let (path, file) = new_torn_file(disk, &torn, tail, now)?;
+    let kept = file.write_all_at(bytes, 0).and_then(|()| file.sync());
+    match kept.and_then(|()| disk.sync_dir(&torn)).and_then(|()| disk.sync_dir(dir)) {
+        Ok(()) => Ok(path),
+        Err(error) => {
+            disk.remove(&path)?;
+            Err(error)
+        }
+    }
 }
 
 /// A new file for a torn tail. One of the same name is there where a start was broken off and the clock stood still, or was

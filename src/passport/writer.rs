@@ -184,10 +184,12 @@ impl Writer {
     /// One round: a batch of this request and of what else waits; `true` if the queue says stop.
     fn write(&mut self, first: Request, queue: &Receiver<Message>) -> io::Result<bool> {
         self.round.start(self.log.watermark.get().next());
+        let mut stop = false;
+        // Where there is no room for the first, nothing else is taken either: each is told so in a round of its own.
         if let Some(request) = self.make_room(first)? {
             self.accept(request);
+            stop = self.gather(queue);
         }
-        let stop = self.gather(queue);
         self.finish_round()?;
         Ok(stop)
     }
@@ -457,6 +459,7 @@ impl Writer {
     }
 
     fn write_batch(&mut self) -> io::Result<()> {
+        assert!(self.uncut.is_none(), "nothing is written before a torn tail is cut");
         let raw = self.raw();
         let (offset, previous) = {
             let places = raw.places.read();

@@ -209,8 +209,12 @@ impl Machine {
 
     /// The writer's turn, and what it answers. `Ok(Err(why))`: the log has failed for good and the process has to end.
     pub fn write(&mut self, process: &mut Process) -> Result<Result<bool, String>, Violation> {
+        let (before, was_read_only) = (self.truth.log.len(), process.log.status().read_only().is_some());
         let wrote = process.log.write();
         self.take_answers(process)?;
+        if was_read_only && process.log.status().read_only().is_some() && self.truth.log.len() > before {
+            return Err("stored while the log is read-only".to_owned());
+        }
         if process.log.log().durable().get() < self.truth.log.len() as u64 {
             return Err("acknowledged before it was durable".to_owned());
         }

@@ -105,6 +105,16 @@ impl Upkeep {
         infos(&self.shared.runs.load())
     }
 
+    /// Writes a damaged run anew, from all keys of its range. Look-ups go on meanwhile, and change over in one step.
+    ///
+    /// # Errors
+    /// The disk failed or is full; the old run is still there.
+    pub fn replace(&mut self, run: SeqRange, mut keys: Vec<(Fingerprint, Seq)>) -> Result<(), KeyError> {
+        self.merge = None;
+        keys.sort_unstable();
+        self.write_run(run, &keys)
+    }
+
     /// Throws a damaged run away. Its range is a gap until [`Upkeep::rebuild`] has filled it; look-ups fail meanwhile.
     ///
     /// # Errors

@@ -6,8 +6,8 @@
 //! <data>/snapshots/<name>/passport/log.id     the log's id
 //! <data>/snapshots/<name>/passport/<seq>.segz sealed segments: hard links to the log's own files, copies where the file
 //!                                             system has no links
-//! <data>/snapshots/<name>/passport/<seq>.seg  full segments that were not sealed yet (the same), and last the active one:
-//!                                             a copy of its synced batches, zeros behind them
+//! <data>/snapshots/<name>/passport/<seq>.seg  copies of full segments that were not sealed yet, and last of the synced
+//!                                             batches of the active one, with zeros behind them
 //! <data>/snapshots/.<name>.partial/           being made or being removed; no snapshot, removed at the next chance
 //! ```
 //!
@@ -15,8 +15,8 @@
 //! nothing that is not on disk. Only the log is in it. What is derived (indexes, idempotency runs, projections) is made
 //! again by the first start after a [`restore()`], so no live redb file is ever copied.
 //!
-//! Sealed and full segments never change, so a link is as good as a copy and takes no room; the copy of the active one is
-//! made through a file of its own. Taking a snapshot holds no lock that a writer or a reader takes.
+//! Sealed segments never change, so a link is as good as a copy and takes no room. A raw one is copied: a start whose last
+//! segment was lost goes on in the one before it. Taking a snapshot holds no lock that a writer or a reader takes.
 //!
 //! A snapshot is made under its partial name, every file and directory of it is synced, and only then does it get its name:
 //! a crash at any instant leaves it complete or absent. It is removed the other way round. [`verify()`] reads all of one;

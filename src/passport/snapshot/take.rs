@@ -1,8 +1,8 @@
 //! Taking a snapshot.
 //!
 //! 1. The partial directory, with `log.id`.
-//! 2. Each segment of one set, in order: linked, or copied where that does not work; the last one copied up to its last
-//!    synced batch. The set is one pointer, so it has no hole, and whatever was acknowledged before it was loaded lies in
+//! 2. Each segment of one set, in order: a sealed one linked, or copied where that does not work; a raw one copied, the
+//!    last up to its last synced batch. The set is one pointer, so it has no hole, and whatever was acknowledged before it was loaded lies in
 //!    it. The keeper may seal a raw segment meanwhile and remove the raw file: then its sealed form is there instead.
 //! 3. The digests, in `manifest.json` and `SHA256SUMS`.
 //! 4. Both directories are synced: all that the snapshot is made of is on disk.
@@ -111,7 +111,12 @@ impl Taking<'_> {
     fn add_full(&self, mut segment: Arc<Segment>, log_dir: &Path) -> Result<FileRow, SnapshotError> {
         loop {
             let (from, name) = (self.log.dir.join(segment.file_name()), segment.file_name());
-            match self.link_or_copy(&from, &log_dir.join(&name)) {
+            let added = match segment.as_ref() {
+                Segment::Sealed(_) => self.link_or_copy(&from, &log_dir.join(&name)),
+                // Full and written no more, but a start whose last segment was lost goes on in the one before it.
+                Segment::Raw(_) => copy::copy_file(self.disk(), &from, &log_dir.join(&name), self.bounds).map(drop),
+            };
+            match added {
                 Err(SnapshotError::Io { error, .. })
                     if error.kind() == io::ErrorKind::NotFound && matches!(segment.as_ref(), Segment::Raw(_)) =>
                 {

@@ -51,6 +51,61 @@ fn damage_before_the_last_batch_stops_the_start_and_changes_nothing() {
     assert_eq!(entries(&open(dir.path()).expect("opens")).len(), 3);
 }
 
+/// Two histories of one segment part after its first batch; a batch of one of them in the other is whole, of this segment and
+/// at its own offset. Only the chain tells.
+#[test]
+fn a_batch_of_another_history_of_the_same_segment_stops_the_start() {
+    let dir = tempfile::tempdir().expect("a directory");
+    append(&open(dir.path()).expect("opens"), &[(1, 1)]);
+    let path = segment_files(dir.path(), "seg").remove(0);
+    let begun = fs::read(&path).expect("readable");
+    let history = |key: u32| {
+        fs::write(&path, &begun).expect("writable");
+        let _ = fs::remove_dir_all(dir.path().join("passport/keys"));
+        let passport = open(dir.path()).expect("opens");
+        append(&passport, &[(key, 7)]);
+        append(&passport, &[(9, 9)]);
+        passport.close();
+        fs::read(&path).expect("readable")
+    };
+    let (one, other) = (history(2), history(3));
+    let batches: Vec<usize> = memchr::memmem::find_iter(&one, b"CLMB").collect();
+    assert_eq!(batches, memchr::memmem::find_iter(&other, b"CLMB").collect::<Vec<_>>(), "as long as each other");
+    let mut spliced = one;
+    spliced[batches[1]..batches[2]].copy_from_slice(&other[batches[1]..batches[2]]);
+    fs::write(&path, &spliced).expect("writable");
+    let text = open(dir.path()).map(|_| ()).expect_err("the chain breaks").to_string();
+    assert!(text.contains("does not follow the one before it") && text.contains("seq 3"), "{text}");
+}
+
+/// The same one level up: the first segments of two histories have one id and the same seqs.
+#[test]
+fn a_segment_of_another_history_of_the_same_log_stops_the_start() {
+    let (one, other) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    append(&open(one.path()).expect("opens"), &[(1, 1)]);
+    for entry in fs::read_dir(one.path().join("passport")).expect("a directory") {
+        let from = entry.expect("an entry").path();
+        if from.is_file() {
+            let to = other.path().join("passport").join(from.file_name().expect("a name"));
+            fs::create_dir_all(to.parent().expect("a parent")).expect("made");
+            fs::copy(from, to).expect("copied");
+        }
+    }
+    for (dir, weight) in [(&one, 1), (&other, 2)] {
+        let passport = open(dir.path()).expect("opens");
+        (2..900).for_each(|key| drop(append(&passport, &[(key, weight)])));
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while segment_files(dir.path(), "seg").len() > 1 {
+            assert!(std::time::Instant::now() < deadline, "segments are sealed in the background");
+            std::thread::yield_now();
+        }
+    }
+    let [first, foreign] = [&one, &other].map(|dir| segment_files(dir.path(), "segz").remove(0));
+    fs::copy(foreign, first).expect("copied");
+    let text = open(one.path()).map(|_| ()).expect_err("the chain breaks").to_string();
+    assert!(text.contains("the chain of checksums breaks here"), "{text}");
+}
+
 #[test]
 fn a_missing_cut_doubled_or_swapped_segment_stops_the_start() {
     let dir = tempfile::tempdir().expect("a directory");

@@ -286,6 +286,29 @@ fn a_log_on_a_full_disk_is_read_only_before_anyone_writes_and_until_there_is_roo
     becomes(true);
 }
 
+#[test]
+fn nobody_is_stored_beside_one_who_is_told_that_the_log_is_read_only() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let disk = FailingDisk::default();
+    append(&disk.open_log(dir.path()), &[(1, 1)]);
+    disk.free.store(10, Ordering::SeqCst);
+    let options = PassportOptions { min_free_bytes: 1000, ..options(dir.path()) };
+    let mut log = Stepped::open(&options, &world(disk)).expect("opens");
+    let appender = log.appender();
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut answers: Vec<_> = (2..6).map(|key| Box::pin(appender.append(group(false, &[(key, key)])))).collect();
+    // All of them wait in the queue before the writer looks.
+    for answer in &mut answers {
+        assert!(answer.as_mut().poll(&mut context).is_pending());
+    }
+    while log.write().expect("nothing fails") {}
+    for mut answer in answers {
+        let answer = answer.as_mut().poll(&mut context);
+        assert!(matches!(answer, std::task::Poll::Ready(Err(AppendError::ReadOnly(_)))), "{answer:?}");
+    }
+    assert_eq!(log.log().durable(), Seq::new(1));
+}
+
 /// A disk on which the n-th sync of a file fails, or waits for a gate and then fails, or which is as full as one likes.
 #[derive(Clone)]
 struct FailingDisk {

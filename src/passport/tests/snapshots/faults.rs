@@ -21,8 +21,8 @@ pub struct Faults {
     pub sealed_bytes_read: Arc<AtomicI64>,
     /// Held: no segment is sealed.
     pub sealing: Arc<parking_lot::Mutex<()>>,
-    /// What is done before the first raw segment is linked.
-    pub before_raw_link: Arc<parking_lot::Mutex<Option<Hook>>>,
+    /// What is done before the first raw segment is copied.
+    pub before_raw_copy: Arc<parking_lot::Mutex<Option<Hook>>>,
 }
 
 impl Faults {
@@ -51,6 +51,12 @@ impl Disk for Faults {
         if name.ends_with(".segz.tmp") {
             drop(self.sealing.lock());
         }
+        if mode == OpenMode::Read
+            && name.ends_with(".seg")
+            && let Some(hook) = self.before_raw_copy.lock().take()
+        {
+            hook();
+        }
         let file = RealDisk.open(path, mode)?;
         Ok(Arc::new(FaultsFile { file, faults: self.clone(), is_sealed: name.ends_with(".segz") }))
     }
@@ -72,11 +78,6 @@ impl Disk for Faults {
     }
     fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.call()?;
-        if from.extension().is_some_and(|extension| extension == "seg")
-            && let Some(hook) = self.before_raw_link.lock().take()
-        {
-            hook();
-        }
         if self.has_no_links.load(Ordering::SeqCst) {
             return Err(io::ErrorKind::CrossesDevices.into());
         }

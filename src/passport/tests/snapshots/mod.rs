@@ -276,7 +276,7 @@ fn a_file_system_without_links_gets_copies() {
 }
 
 #[test]
-fn a_segment_that_is_sealed_while_it_is_linked_is_there_in_its_sealed_form() {
+fn a_segment_that_is_sealed_before_it_is_copied_is_there_in_its_sealed_form() {
     let dir = tempfile::tempdir().expect("a directory");
     let faults = Faults::default();
     let passport = open_on(&faults, dir.path());
@@ -289,14 +289,14 @@ fn a_segment_that_is_sealed_while_it_is_linked_is_there_in_its_sealed_form() {
     let path = dir.path().to_owned();
     let (ask, asked) = crossbeam_channel::bounded::<()>(0);
     let (tell, told) = crossbeam_channel::bounded::<()>(0);
-    *faults.before_raw_link.lock() = Some(Box::new(move || {
+    *faults.before_raw_copy.lock() = Some(Box::new(move || {
         ask.send(()).expect("the test waits");
         told.recv().expect("the test answers");
     }));
     let store = store(&passport, dir.path());
     std::thread::scope(|threads| {
         let taking = threads.spawn(|| store.take(&named("one"), AT));
-        asked.recv().expect("a raw segment is about to be linked");
+        asked.recv().expect("a raw segment is about to be copied");
         drop(gate);
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
         while segment_files(&path, "seg").len() > 1 {
