@@ -5,7 +5,7 @@
 mod harness;
 mod model;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Mutex;
@@ -362,6 +362,58 @@ fn damage_in_a_snapshot_ends_verify_and_restore_with_1_and_names_the_file() {
         std::fs::write(&path, good).expect("put back");
     }
     assert_verified(&snapshot);
+}
+
+/// What a directory holds, to the byte; `None` for a directory.
+fn tree(directory: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(directory).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(tree(&path));
+            found.insert(path, None);
+        } else {
+            let bytes = std::fs::read(&path).expect("read");
+            found.insert(path, Some(bytes));
+        }
+    }
+    found
+}
+
+#[test]
+fn verify_changes_nothing_in_a_snapshot_with_or_without_its_manifest() {
+    let directory = directory();
+    let here = directory.path();
+    let data = here.join("data");
+    let binary = Binary::start(&data);
+    fill(&binary.client, 700);
+    take(&binary.client, "one");
+    drop(binary);
+    let snapshot = data.join("snapshots/one");
+    let good = tree(&snapshot);
+    assert_verified(&snapshot);
+    assert!(tree(&snapshot) == good, "verify of a good one");
+
+    // One that went elsewhere is known by its digests, one at its own place by that.
+    let moved = here.join("moved");
+    assert_good(&Command::new("cp").args(["-r", shown(&snapshot), shown(&moved)]).output().expect("cp runs"), "cp");
+    std::fs::remove_file(snapshot.join("SHA256SUMS")).expect("removed");
+    for lost in [&moved, &snapshot] {
+        std::fs::remove_file(lost.join("manifest.json")).expect("removed");
+        let before = tree(lost);
+        let verdict = run(&["verify", shown(lost), "--json"], here);
+        assert!(tree(lost) == before, "verify of one without its manifest");
+        assert_eq!(verdict.status.code(), Some(1));
+        let found = Json::parse(&String::from_utf8_lossy(&verdict.stdout)).expect("JSON");
+        assert!(!found.at("ok").as_bool());
+        assert_eq!(found.at("findings").as_list()[0].at("file").as_text(), "manifest.json");
+        let shown = run(&["verify", "."], lost);
+        assert_eq!(shown.status.code(), Some(1));
+        let said = String::from_utf8_lossy(&shown.stdout).into_owned();
+        assert!(said.starts_with("manifest.json: it is missing") && said.contains("DAMAGED"), "{said}");
+        assert!(tree(lost) == before);
+    }
+    assert_good(&run(&["verify", shown(&data)], here), "a data directory is none of that");
 }
 
 /// A file system of its own, where links and renames do not reach; where the machine has none, there is nothing to test.

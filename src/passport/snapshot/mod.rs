@@ -43,7 +43,8 @@ use super::ReadError;
 
 /// The manifest's name in a snapshot: a directory that has it is one.
 pub const MANIFEST_NAME: &str = "manifest.json";
-const SUMS_NAME: &str = "SHA256SUMS";
+/// The name of its digests, as `sha256sum` writes them.
+pub const SUMS_NAME: &str = "SHA256SUMS";
 /// The log's directory, in a snapshot as in a data directory.
 const LOG_DIR: &str = "passport";
 const PARTIAL_SUFFIX: &str = ".partial";
