@@ -6,6 +6,7 @@ mod harness;
 mod model;
 
 use std::collections::{BTreeMap, HashMap};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Mutex;
@@ -17,9 +18,13 @@ use harness::{Daemon, compare, export, until};
 use model::Model;
 use model::json::{Json, number, object, text};
 use model::time::{self, HOUR};
+use rustix::process::Signal;
 
 /// The smallest segments, so that there are many.
 const CONFIG: &str = "[passport]\nsegment_bytes = 65536\nmin_free_bytes = 0\n";
+
+/// `O_NONBLOCK`.
+const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits() as i32;
 
 /// A directory whose daemons and commands work with [`CONFIG`].
 fn directory() -> tempfile::TempDir {
@@ -414,6 +419,33 @@ fn verify_changes_nothing_in_a_snapshot_with_or_without_its_manifest() {
         assert!(tree(lost) == before);
     }
     assert_good(&run(&["verify", shown(&data)], here), "a data directory is none of that");
+}
+
+/// The daemon waits for a manifest that nobody writes, and the stop comes meanwhile.
+#[test]
+fn a_stop_gives_up_the_snapshot_that_a_request_waits_for() {
+    let directory = directory();
+    let data = directory.path().join("data");
+    let binary = Binary::start(&data);
+    fill(&binary.client, 700);
+    let slow = data.join("snapshots/slow/manifest.json");
+    std::fs::create_dir_all(slow.parent().expect("a parent")).expect("made");
+    assert_good(&Command::new("mkfifo").arg(&slow).output().expect("mkfifo runs"), "mkfifo");
+    let client = binary.client.clone();
+    let asking = std::thread::spawn(move || {
+        let body = object([("name", text("one"))]).render();
+        client.try_request("POST", "/api/admin/snapshots", &[], body.as_bytes())
+    });
+    // Open for writing without blocking only once the daemon has it open to read.
+    let open = || std::fs::File::options().write(true).custom_flags(NONBLOCK).open(&slow).ok();
+    let manifest = until("the snapshot is under way", open);
+    binary.signal(Signal::TERM);
+    until("the daemon stops", || binary.client.connect().is_err().then_some(()));
+    drop(manifest);
+    let answer = asking.join().expect("no panic").expect("what was accepted is answered");
+    answer.problem(503, &["internal"]);
+    assert!(binary.wait().success());
+    assert!(!data.join("snapshots/one").exists());
 }
 
 /// A file system of its own, where links and renames do not reach; where the machine has none, there is nothing to test.

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Start: lock, log (recovered), projections (they catch up behind the first answers), HTTP, `daemon.json`.
-//! Stop: HTTP finishes what it accepted, a snapshot under way is given up, projections flush, the log syncs and closes, the
+//! Stop: a snapshot under way is given up, HTTP finishes what it accepted, projections flush, the log syncs and closes, the
 //! lock goes.
 //!
 //! Under systemd, [`notify`] says how that goes, and [`passed_socket`] takes the socket that it may have passed.
@@ -202,7 +202,9 @@ impl Running {
 
     fn stop(&mut self) -> anyhow::Result<()> {
         let mut served = Ok(());
-        // 1. No new requests; those under way get their answers.
+        // 1. A snapshot takes as long as it takes, and the request that waits for it is one of those that are waited for.
+        self.snapshots.give_up();
+        // 2. No new requests; those under way get their answers.
         drop(self.stop_http.take());
         if let (Some(runtime), Some(http)) = (self.runtime.take(), self.http.take()) {
             let ended = runtime.block_on(async { tokio::time::timeout(self.shutdown_timeout, http).await });
@@ -216,16 +218,16 @@ impl Running {
             };
             runtime.shutdown_timeout(RUNTIME_TIMEOUT);
         }
-        // 2. No snapshot is taken of a log that closes, and nothing is read in the background any more.
+        // 3. Nothing is left of a snapshot when the log closes, and nothing is read in the background any more.
         self.snapshots.stop();
         drop(self.schedule.take());
         self.scrub.stop();
-        // 3. Projections flush with a sync; the log syncs and closes.
+        // 4. Projections flush with a sync; the log syncs and closes.
         self.coliseum.shutdown();
         if let Some(passport) = self.passport.take() {
             passport.close();
         }
-        // 4. Nobody finds an address where nobody listens.
+        // 5. Nobody finds an address where nobody listens.
         if let Err(error) = fs::remove_file(&self.daemon_file)
             && error.kind() != std::io::ErrorKind::NotFound
         {

@@ -21,7 +21,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(300);
 
-/// The thread. Dropping it ends it; [`Store::stop`] before that ends a snapshot under way.
+/// The thread. Dropping it ends it; [`Store::give_up`] before that ends a snapshot under way.
 pub struct Schedule {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,

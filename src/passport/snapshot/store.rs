@@ -90,7 +90,7 @@ impl Store {
     /// Takes a snapshot of what is synced now. Blocks for as long as it takes.
     ///
     /// # Errors
-    /// A snapshot of this name is there; damage in what is copied; the disk; [`Store::stop`].
+    /// A snapshot of this name is there; damage in what is copied; the disk; [`Store::give_up`].
     pub fn take(&self, name: &SnapshotName, now: Timestamp) -> Result<Manifest, SnapshotError> {
         let _alone = self.changing.lock();
         let taken = self.take_alone(name, now);
@@ -185,9 +185,14 @@ impl Store {
         Ok(old)
     }
 
-    /// Gives up what is being taken, refuses what comes after, and waits until nothing touches the directory any more.
-    pub fn stop(&self) {
+    /// Gives up what is being taken, and refuses what comes after. Waits for nothing.
+    pub fn give_up(&self) {
         self.is_stopped.store(true, Ordering::Relaxed);
+    }
+
+    /// The same, and waits until nothing touches the directory any more.
+    pub fn stop(&self) {
+        self.give_up();
         drop(self.changing.lock());
     }
 

@@ -436,12 +436,35 @@ fn retention_counts_and_removes_whole_scheduled_snapshots_only() {
     assert_eq!(findings(&snapshots.join(SnapshotName::auto(at(2)).as_str())), [""; 0]);
 }
 
+/// A stop comes while a segment is being linked, and the disk answers only after that.
 #[test]
 fn a_snapshot_under_way_is_given_up_when_the_daemon_stops() {
     let dir = tempfile::tempdir().expect("a directory");
-    let (_, log) = quiet_log(dir.path());
-    let store = Store::open(log, dir.path().join("snapshots"), 0);
-    store.stop();
+    let faults = Faults::default();
+    let passport = open_on(&faults, dir.path());
+    let held = faults.sealing.clone();
+    let gate = held.lock();
+    for chunk in 0..40 {
+        append_numbered(&passport, chunk * 37..(chunk + 1) * 37);
+    }
+    assert!(segment_files(dir.path(), "seg").len() > 2, "nothing is sealed, so that raw segments are linked");
+    let (ask, asked) = crossbeam_channel::bounded::<()>(0);
+    let (tell, told) = crossbeam_channel::bounded::<()>(0);
+    *faults.before_raw_link.lock() = Some(Box::new(move || {
+        ask.send(()).expect("the test waits");
+        told.recv().expect("the test answers");
+    }));
+    let store = store(&passport, dir.path());
+    let taken = std::thread::scope(|threads| {
+        let taking = threads.spawn(|| store.take(&named("one"), AT));
+        asked.recv().expect("a raw segment is about to be linked");
+        store.give_up();
+        tell.send(()).expect("it waits");
+        taking.join().expect("no panic")
+    });
+    drop(gate);
+    assert_eq!(fs::read_dir(dir.path().join("snapshots")).expect("made").count(), 0, "nothing is left of it");
+    assert!(matches!(taken, Err(SnapshotError::Stopped)), "{taken:?}");
     assert!(matches!(store.take(&named("late"), AT), Err(SnapshotError::Stopped)));
-    assert!(!dir.path().join("snapshots").exists());
+    assert_eq!(store.counts().failures, 0);
 }
