@@ -35,6 +35,7 @@ use crate::capture::CaptureLimits;
 use crate::clock::Clock;
 use crate::coliseum::Coliseum;
 use crate::config::{Config, Durability as ConfiguredDurability};
+use crate::disk::is_full;
 use crate::http::{self, HttpLimits};
 use crate::passport::snapshot::Store;
 use crate::passport::{Durability, Passport, PassportOptions, Scrub, ScrubOptions};
@@ -361,14 +362,17 @@ fn write_daemon_file(path: &Path, address: SocketAddr) -> anyhow::Result<()> {
         writeln!(file, "{text}")?;
         fs::rename(&temporary, path)
     };
-    match write() {
-        Ok(()) => Ok(()),
-        // It starts on a full disk too, and serves reads; commands then need --url or the address.
-        Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {
+    unless_full(write(), path)
+}
+
+/// It starts on a full disk too, and serves reads; commands then need --url or the address.
+fn unless_full(written: std::io::Result<()>, path: &Path) -> anyhow::Result<()> {
+    match written {
+        Err(error) if is_full(&error) => {
             tracing::warn!(%error, file = %path.display(), "cannot be written");
             Ok(())
         }
-        Err(error) => Err(error).with_context(|| format!("{}: cannot be written", path.display())),
+        written => written.with_context(|| format!("{}: cannot be written", path.display())),
     }
 }
 
@@ -390,4 +394,19 @@ fn watch_for_failure(passport: &Passport) -> anyhow::Result<crossbeam_channel::R
         })
         .context("the thread that watches the log cannot be started")?;
     Ok(failures)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::ErrorKind;
+
+    #[test]
+    fn a_full_disk_and_a_quota_that_is_used_up_do_not_end_the_start() {
+        for (kind, starts) in
+            [(ErrorKind::StorageFull, true), (ErrorKind::QuotaExceeded, true), (ErrorKind::PermissionDenied, false)]
+        {
+            assert_eq!(unless_full(Err(kind.into()), Path::new("daemon.json")).is_ok(), starts, "{kind}");
+        }
+    }
 }

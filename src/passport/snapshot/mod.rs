@@ -40,6 +40,7 @@ use std::io;
 use std::path::Path;
 
 use super::ReadError;
+use crate::disk::is_full;
 
 /// The manifest's name in a snapshot: a directory that has it is one.
 pub const MANIFEST_NAME: &str = "manifest.json";
@@ -69,7 +70,7 @@ impl SnapshotError {
     }
     /// Whether there is no room for it.
     pub fn is_full_disk(&self) -> bool {
-        matches!(self, SnapshotError::Io { error, .. } if error.kind() == io::ErrorKind::StorageFull)
+        matches!(self, SnapshotError::Io { error, .. } if is_full(error))
     }
 }
 

@@ -468,3 +468,12 @@ fn a_snapshot_under_way_is_given_up_when_the_daemon_stops() {
     assert!(matches!(store.take(&named("late"), AT), Err(SnapshotError::Stopped)));
     assert_eq!(store.counts().failures, 0);
 }
+
+#[test]
+fn a_quota_that_is_used_up_is_a_full_disk() {
+    for kind in [std::io::ErrorKind::StorageFull, std::io::ErrorKind::QuotaExceeded] {
+        assert!(SnapshotError::Io { path: "x".into(), error: kind.into() }.is_full_disk(), "{kind}");
+    }
+    let other = std::io::ErrorKind::PermissionDenied.into();
+    assert!(!SnapshotError::Io { path: "x".into(), error: other }.is_full_disk());
+}
