@@ -6,6 +6,7 @@ mod harness;
 mod model;
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -68,6 +69,11 @@ fn fill(client: &Client, count: u64) {
 
 fn take(client: &Client, name: &str) -> Json {
     client.post_json("/api/admin/snapshots", &object([("name", text(name))])).expect(201)
+}
+
+/// Says that a test did not run, and why, past the test runner's capture.
+fn skipped(test: &str, why: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {test}: {why}");
 }
 
 fn shown(path: &Path) -> &str {
@@ -448,15 +454,16 @@ fn a_stop_gives_up_the_snapshot_that_a_request_waits_for() {
     assert!(!data.join("snapshots/one").exists());
 }
 
-/// A file system of its own, where links and renames do not reach; where the machine has none, there is nothing to test.
+/// A file system of its own, where links and renames do not reach.
 #[test]
 fn a_snapshot_to_another_file_system_is_a_copy() {
     use std::os::unix::fs::MetadataExt;
     let directory = directory();
-    let Ok(other) = tempfile::tempdir_in("/dev/shm") else { return };
+    let test = "a_snapshot_to_another_file_system_is_a_copy";
+    let Ok(other) = tempfile::tempdir_in("/dev/shm") else { return skipped(test, "/dev/shm cannot be written") };
     let device = |path: &Path| std::fs::metadata(path).expect("there").dev();
     if device(other.path()) == device(directory.path()) {
-        return;
+        return skipped(test, "/dev/shm is the file system of the temporary directory");
     }
     let data = directory.path().join("data");
     let binary = Binary::start(&data);
