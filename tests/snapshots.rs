@@ -5,7 +5,9 @@
 mod harness;
 mod model;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Mutex;
@@ -17,9 +19,13 @@ use harness::{Daemon, compare, export, until};
 use model::Model;
 use model::json::{Json, number, object, text};
 use model::time::{self, HOUR};
+use rustix::process::Signal;
 
 /// The smallest segments, so that there are many.
 const CONFIG: &str = "[passport]\nsegment_bytes = 65536\nmin_free_bytes = 0\n";
+
+/// `O_NONBLOCK`.
+const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits() as i32;
 
 /// A directory whose daemons and commands work with [`CONFIG`].
 fn directory() -> tempfile::TempDir {
@@ -63,6 +69,11 @@ fn fill(client: &Client, count: u64) {
 
 fn take(client: &Client, name: &str) -> Json {
     client.post_json("/api/admin/snapshots", &object([("name", text(name))])).expect(201)
+}
+
+/// Says that a test did not run, and why, past the test runner's capture.
+fn skipped(test: &str, why: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {test}: {why}");
 }
 
 fn shown(path: &Path) -> &str {
@@ -364,15 +375,95 @@ fn damage_in_a_snapshot_ends_verify_and_restore_with_1_and_names_the_file() {
     assert_verified(&snapshot);
 }
 
-/// A file system of its own, where links and renames do not reach; where the machine has none, there is nothing to test.
+/// What a directory holds, to the byte; `None` for a directory.
+fn tree(directory: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(directory).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(tree(&path));
+            found.insert(path, None);
+        } else {
+            let bytes = std::fs::read(&path).expect("read");
+            found.insert(path, Some(bytes));
+        }
+    }
+    found
+}
+
+#[test]
+fn verify_changes_nothing_in_a_snapshot_with_or_without_its_manifest() {
+    let directory = directory();
+    let here = directory.path();
+    let data = here.join("data");
+    let binary = Binary::start(&data);
+    fill(&binary.client, 700);
+    take(&binary.client, "one");
+    drop(binary);
+    let snapshot = data.join("snapshots/one");
+    let good = tree(&snapshot);
+    assert_verified(&snapshot);
+    assert!(tree(&snapshot) == good, "verify of a good one");
+
+    // One that went elsewhere is known by its digests, one at its own place by that.
+    let moved = here.join("moved");
+    assert_good(&Command::new("cp").args(["-r", shown(&snapshot), shown(&moved)]).output().expect("cp runs"), "cp");
+    std::fs::remove_file(snapshot.join("SHA256SUMS")).expect("removed");
+    for lost in [&moved, &snapshot] {
+        std::fs::remove_file(lost.join("manifest.json")).expect("removed");
+        let before = tree(lost);
+        let verdict = run(&["verify", shown(lost), "--json"], here);
+        assert!(tree(lost) == before, "verify of one without its manifest");
+        assert_eq!(verdict.status.code(), Some(1));
+        let found = Json::parse(&String::from_utf8_lossy(&verdict.stdout)).expect("JSON");
+        assert!(!found.at("ok").as_bool());
+        assert_eq!(found.at("findings").as_list()[0].at("file").as_text(), "manifest.json");
+        let shown = run(&["verify", "."], lost);
+        assert_eq!(shown.status.code(), Some(1));
+        let said = String::from_utf8_lossy(&shown.stdout).into_owned();
+        assert!(said.starts_with("manifest.json: it is missing") && said.contains("DAMAGED"), "{said}");
+        assert!(tree(lost) == before);
+    }
+    assert_good(&run(&["verify", shown(&data)], here), "a data directory is none of that");
+}
+
+/// The daemon waits for a manifest that nobody writes, and the stop comes meanwhile.
+#[test]
+fn a_stop_gives_up_the_snapshot_that_a_request_waits_for() {
+    let directory = directory();
+    let data = directory.path().join("data");
+    let binary = Binary::start(&data);
+    fill(&binary.client, 700);
+    let slow = data.join("snapshots/slow/manifest.json");
+    std::fs::create_dir_all(slow.parent().expect("a parent")).expect("made");
+    assert_good(&Command::new("mkfifo").arg(&slow).output().expect("mkfifo runs"), "mkfifo");
+    let client = binary.client.clone();
+    let asking = std::thread::spawn(move || {
+        let body = object([("name", text("one"))]).render();
+        client.try_request("POST", "/api/admin/snapshots", &[], body.as_bytes())
+    });
+    // Open for writing without blocking only once the daemon has it open to read.
+    let open = || std::fs::File::options().write(true).custom_flags(NONBLOCK).open(&slow).ok();
+    let manifest = until("the snapshot is under way", open);
+    binary.signal(Signal::TERM);
+    until("the daemon stops", || binary.client.connect().is_err().then_some(()));
+    drop(manifest);
+    let answer = asking.join().expect("no panic").expect("what was accepted is answered");
+    answer.problem(503, &["internal"]);
+    assert!(binary.wait().success());
+    assert!(!data.join("snapshots/one").exists());
+}
+
+/// A file system of its own, where links and renames do not reach.
 #[test]
 fn a_snapshot_to_another_file_system_is_a_copy() {
     use std::os::unix::fs::MetadataExt;
     let directory = directory();
-    let Ok(other) = tempfile::tempdir_in("/dev/shm") else { return };
+    let test = "a_snapshot_to_another_file_system_is_a_copy";
+    let Ok(other) = tempfile::tempdir_in("/dev/shm") else { return skipped(test, "/dev/shm cannot be written") };
     let device = |path: &Path| std::fs::metadata(path).expect("there").dev();
     if device(other.path()) == device(directory.path()) {
-        return;
+        return skipped(test, "/dev/shm is the file system of the temporary directory");
     }
     let data = directory.path().join("data");
     let binary = Binary::start(&data);

@@ -18,7 +18,7 @@ use serde_json::json;
 
 use super::attach::{Attached, Purpose};
 use super::client::Request;
-use super::output::{self, grouped};
+use super::output::{self, grouped, printable};
 use super::{Outcome, Place, Status};
 
 #[derive(Debug, Args)]
@@ -120,7 +120,7 @@ fn rename_new(from: &Path, dir: &Path) -> io::Result<()> {
     File::open(dir.parent().unwrap_or(dir))?.sync_all()
 }
 
-/// Copies a snapshot to another file system, whole or not at all.
+/// Copies a snapshot to another file system, whole or not at all. A source that cannot be removed then is a warning.
 fn copy_to(from: &Path, dir: &Path, parent: &Path) -> io::Result<()> {
     let name = dir.file_name().unwrap_or_default().to_string_lossy();
     let partial = parent.join(format!(".{name}.partial"));
@@ -133,7 +133,12 @@ fn copy_to(from: &Path, dir: &Path, parent: &Path) -> io::Result<()> {
         let _ = fs::remove_dir_all(&partial);
     }
     copied?;
-    fs::remove_dir_all(from)
+    // Whoever asked has the snapshot; the one in the data directory is too many, and no more than that.
+    if let Err(error) = fs::remove_dir_all(from) {
+        let from = printable(&from.display().to_string());
+        output::note(&format!("warning: {from} cannot be removed, and is not needed any more: {error}"));
+    }
+    Ok(())
 }
 
 fn copy_dir(from: &Path, to: &Path) -> io::Result<()> {
@@ -149,4 +154,21 @@ fn copy_dir(from: &Path, to: &Path) -> io::Result<()> {
         }
     }
     File::open(to)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_that_is_whole_counts_though_its_source_cannot_be_removed() {
+        let above = tempfile::tempdir().expect("a directory");
+        let (from, dir) = (above.path().join("taken"), above.path().join("monday"));
+        fs::create_dir_all(from.join("passport")).expect("made");
+        fs::write(from.join("passport/log.id"), "id").expect("written");
+        // No directory is removed by a name that ends in a dot, not even for root.
+        copy_to(&from.join("."), &dir, above.path()).expect("the copy is whole");
+        assert_eq!(fs::read(dir.join("passport/log.id")).expect("copied"), b"id");
+        assert!(from.exists() && !above.path().join(".monday.partial").exists());
+    }
 }

@@ -17,7 +17,7 @@ use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::disk::{Disk, RealDisk};
 use crate::passport::repair::{Plan, RepairOptions};
-use crate::passport::snapshot::{self, MANIFEST_NAME};
+use crate::passport::snapshot::{self, MANIFEST_NAME, SUMS_NAME};
 use crate::passport::{self, OpenError};
 use crate::units::Seq;
 use crate::world::World;
@@ -86,7 +86,11 @@ pub fn run(args: &VerifyArgs) -> Outcome {
     let mut config = args.place.load()?;
     if let Some(path) = &args.path {
         if path.join(MANIFEST_NAME).exists() {
-            return verify_snapshot(path, args.json);
+            let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+            return tell_of_snapshot(snapshot::verify(&disk, path)?, args.json);
+        }
+        if has_lost_manifest(path) {
+            return tell_of_snapshot(without_manifest(), args.json);
         }
         config.data_dir = path.clone();
     }
@@ -136,10 +140,24 @@ fn read_only(config: &Config) -> anyhow::Result<Value> {
     Ok(json!({"ok": findings.is_empty(), "entries": plan.kept_to.get(), "findings": findings, "notes": notes}))
 }
 
-/// Reads all of a snapshot, which no daemon works on.
-fn verify_snapshot(path: &Path, as_json: bool) -> Outcome {
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-    let found = snapshot::verify(&disk, path)?;
+/// Whether a directory without a manifest is a snapshot all the same: it has the digests of one, or is where they are. It
+/// holds a log, and a daemon that works on that would write into a backup.
+fn has_lost_manifest(path: &Path) -> bool {
+    let Ok(whole) = path.canonicalize() else { return false };
+    let is_among_snapshots = whole.parent().is_some_and(|above| above.ends_with("snapshots"));
+    whole.is_dir() && (whole.join(SUMS_NAME).exists() || is_among_snapshots)
+}
+
+fn without_manifest() -> snapshot::Verdict {
+    let what = "it is missing: this is a snapshot, and nothing says what belongs to it. To check it as a data directory, \
+                copy it elsewhere without SHA256SUMS";
+    let finding =
+        snapshot::Finding { file: Some(MANIFEST_NAME.to_owned()), offset: None, seq: None, what: what.to_owned() };
+    snapshot::Verdict { manifest: None, entries: 0, findings: vec![finding] }
+}
+
+/// The answer about a snapshot, which no daemon works on.
+fn tell_of_snapshot(found: snapshot::Verdict, as_json: bool) -> Outcome {
     let findings: Vec<Finding> = found
         .findings
         .into_iter()

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Start: lock, log (recovered), projections (they catch up behind the first answers), HTTP, `daemon.json`.
-//! Stop: HTTP finishes what it accepted, a snapshot under way is given up, projections flush, the log syncs and closes, the
+//! Stop: a snapshot under way is given up, HTTP finishes what it accepted, projections flush, the log syncs and closes, the
 //! lock goes.
 //!
 //! Under systemd, [`notify`] says how that goes, and [`passed_socket`] takes the socket that it may have passed.
@@ -35,6 +35,7 @@ use crate::capture::CaptureLimits;
 use crate::clock::Clock;
 use crate::coliseum::Coliseum;
 use crate::config::{Config, Durability as ConfiguredDurability};
+use crate::disk::is_full;
 use crate::http::{self, HttpLimits};
 use crate::passport::snapshot::Store;
 use crate::passport::{Durability, Passport, PassportOptions, Scrub, ScrubOptions};
@@ -202,7 +203,9 @@ impl Running {
 
     fn stop(&mut self) -> anyhow::Result<()> {
         let mut served = Ok(());
-        // 1. No new requests; those under way get their answers.
+        // 1. A snapshot takes as long as it takes, and the request that waits for it is one of those that are waited for.
+        self.snapshots.give_up();
+        // 2. No new requests; those under way get their answers.
         drop(self.stop_http.take());
         if let (Some(runtime), Some(http)) = (self.runtime.take(), self.http.take()) {
             let ended = runtime.block_on(async { tokio::time::timeout(self.shutdown_timeout, http).await });
@@ -216,16 +219,16 @@ impl Running {
             };
             runtime.shutdown_timeout(RUNTIME_TIMEOUT);
         }
-        // 2. No snapshot is taken of a log that closes, and nothing is read in the background any more.
+        // 3. Nothing is left of a snapshot when the log closes, and nothing is read in the background any more.
         self.snapshots.stop();
         drop(self.schedule.take());
         self.scrub.stop();
-        // 3. Projections flush with a sync; the log syncs and closes.
+        // 4. Projections flush with a sync; the log syncs and closes.
         self.coliseum.shutdown();
         if let Some(passport) = self.passport.take() {
             passport.close();
         }
-        // 4. Nobody finds an address where nobody listens.
+        // 5. Nobody finds an address where nobody listens.
         if let Err(error) = fs::remove_file(&self.daemon_file)
             && error.kind() != std::io::ErrorKind::NotFound
         {
@@ -359,14 +362,17 @@ fn write_daemon_file(path: &Path, address: SocketAddr) -> anyhow::Result<()> {
         writeln!(file, "{text}")?;
         fs::rename(&temporary, path)
     };
-    match write() {
-        Ok(()) => Ok(()),
-        // It starts on a full disk too, and serves reads; commands then need --url or the address.
-        Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {
+    unless_full(write(), path)
+}
+
+/// It starts on a full disk too, and serves reads; commands then need --url or the address.
+fn unless_full(written: std::io::Result<()>, path: &Path) -> anyhow::Result<()> {
+    match written {
+        Err(error) if is_full(&error) => {
             tracing::warn!(%error, file = %path.display(), "cannot be written");
             Ok(())
         }
-        Err(error) => Err(error).with_context(|| format!("{}: cannot be written", path.display())),
+        written => written.with_context(|| format!("{}: cannot be written", path.display())),
     }
 }
 
@@ -388,4 +394,19 @@ fn watch_for_failure(passport: &Passport) -> anyhow::Result<crossbeam_channel::R
         })
         .context("the thread that watches the log cannot be started")?;
     Ok(failures)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::ErrorKind;
+
+    #[test]
+    fn a_full_disk_and_a_quota_that_is_used_up_do_not_end_the_start() {
+        for (kind, starts) in
+            [(ErrorKind::StorageFull, true), (ErrorKind::QuotaExceeded, true), (ErrorKind::PermissionDenied, false)]
+        {
+            assert_eq!(unless_full(Err(kind.into()), Path::new("daemon.json")).is_ok(), starts, "{kind}");
+        }
+    }
 }

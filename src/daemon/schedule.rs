@@ -21,7 +21,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(300);
 
-/// The thread. Dropping it ends it; [`Store::stop`] before that ends a snapshot under way.
+/// The thread. Dropping it ends it; [`Store::give_up`] before that ends a snapshot under way.
 pub struct Schedule {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -94,7 +94,7 @@ impl Scheduler {
     }
 
     fn first_due(&self) -> Timestamp {
-        match self.store.newest_auto() {
+        match self.store.newest_auto(self.clock.now()) {
             Ok(Some(newest)) => newest.moved_by_micros(self.every),
             Ok(None) => self.clock.now(),
             Err(error) => {
@@ -105,9 +105,10 @@ impl Scheduler {
     }
 
     fn take(&self, now: Timestamp) -> Result<(), SnapshotError> {
-        let taken = self.store.take(&SnapshotName::auto(now), now)?;
+        let name = SnapshotName::auto(now);
+        let taken = self.store.take(&name, now)?;
         tracing::info!(name = taken.name, last_seq = taken.last_seq().get(), "took a scheduled snapshot");
-        match self.store.remove_old(self.keep) {
+        match self.store.remove_old(self.keep, &name) {
             Ok(removed) => removed.iter().for_each(|name| tracing::info!(%name, "removed an old scheduled snapshot")),
             // The next one removes it; to take another one now would make it worse.
             Err(error) => tracing::error!(%error, "an old scheduled snapshot cannot be removed"),

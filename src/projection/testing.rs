@@ -345,6 +345,8 @@ struct Image {
 #[derive(Debug, Default)]
 pub struct Faults {
     pub full: AtomicBool,
+    /// No directory is made: the owner's quota is used up.
+    pub over_quota: AtomicBool,
     pub cut: AtomicBool,
     /// By inode, since files are renamed.
     images: Mutex<HashMap<u64, Arc<Mutex<Image>>>>,
@@ -406,6 +408,9 @@ impl Disk for FaultyDisk {
         RealDisk.list_dirs(dir)
     }
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        if self.0.over_quota.load(Ordering::SeqCst) {
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        }
         RealDisk.create_dir_all(dir)
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -28,6 +28,7 @@ use super::runner::Runner;
 use super::stepped::Stepped;
 use super::store::{self, BUILDING_SUFFIX, FILE_SUFFIX, OpenError, Place};
 use super::{Followed, Identity, Options, Projection, Wiring};
+use crate::disk::is_full;
 use crate::units::Seq;
 use crate::world::World;
 
@@ -73,7 +74,7 @@ pub(super) fn choose<P: Projection>(wanted: &Arc<Identity<P>>, wiring: &Wiring) 
         what: format!("{error}; check the directory's owner and rights"),
     };
     match wiring.disk.create_dir_all(&wiring.dir) {
-        Err(error) if error.kind() == std::io::ErrorKind::StorageFull => return make_in_memory(wanted, wiring),
+        Err(error) if is_full(&error) => return make_in_memory(wanted, wiring),
         made => made.map_err(unreachable)?,
     }
     let path = wanted_path(wanted, wiring);

@@ -40,10 +40,12 @@ use std::io;
 use std::path::Path;
 
 use super::ReadError;
+use crate::disk::is_full;
 
 /// The manifest's name in a snapshot: a directory that has it is one.
 pub const MANIFEST_NAME: &str = "manifest.json";
-const SUMS_NAME: &str = "SHA256SUMS";
+/// The name of its digests, as `sha256sum` writes them.
+pub const SUMS_NAME: &str = "SHA256SUMS";
 /// The log's directory, in a snapshot as in a data directory.
 const LOG_DIR: &str = "passport";
 const PARTIAL_SUFFIX: &str = ".partial";
@@ -68,7 +70,7 @@ impl SnapshotError {
     }
     /// Whether there is no room for it.
     pub fn is_full_disk(&self) -> bool {
-        matches!(self, SnapshotError::Io { error, .. } if error.kind() == io::ErrorKind::StorageFull)
+        matches!(self, SnapshotError::Io { error, .. } if is_full(error))
     }
 }
 

@@ -90,7 +90,7 @@ impl Store {
     /// Takes a snapshot of what is synced now. Blocks for as long as it takes.
     ///
     /// # Errors
-    /// A snapshot of this name is there; damage in what is copied; the disk; [`Store::stop`].
+    /// A snapshot of this name is there; damage in what is copied; the disk; [`Store::give_up`].
     pub fn take(&self, name: &SnapshotName, now: Timestamp) -> Result<Manifest, SnapshotError> {
         let _alone = self.changing.lock();
         let taken = self.take_alone(name, now);
@@ -146,43 +146,53 @@ impl Store {
         Ok(self.list()?.into_iter().filter_map(readable).collect())
     }
 
-    /// When the newest scheduled snapshot was taken.
-    pub fn newest_auto(&self) -> Result<Option<Timestamp>, SnapshotError> {
-        let newest = self.manifests()?.into_iter().find(|(name, _)| name.is_auto());
-        Ok(newest.map(|(_, manifest)| manifest.created_at()))
+    /// When the newest scheduled snapshot up to `now` was taken. One of a later time, which a clock that was ahead leaves,
+    /// says nothing about when the next one is due.
+    pub fn newest_auto(&self, now: Timestamp) -> Result<Option<Timestamp>, SnapshotError> {
+        let autos = self.manifests()?.into_iter().filter(|(name, _)| name.is_auto());
+        Ok(autos.map(|(_, manifest)| manifest.created_at()).find(|created| *created <= now))
     }
 
-    /// Removes the oldest scheduled snapshots but for the `keep` newest; gives the names of those that are gone.
+    /// Removes the oldest scheduled snapshots but for `taken`, the one that was just taken, and the newest up to `keep`
+    /// with it; gives the names of those that are gone. What is newer is for the log's numbers to say: their times and
+    /// names are those of a clock that may have been wrong. One whose manifest cannot be read is neither counted nor
+    /// removed, and no more is a directory that is no snapshot, whatever it is called.
     ///
     /// 1. A snapshot gets its partial name, and the directory is synced: it is absent from now on.
     /// 2. Its files go. A crash before the last one leaves a partial directory.
-    pub fn remove_old(&self, keep: usize) -> Result<Vec<SnapshotName>, SnapshotError> {
+    pub fn remove_old(&self, keep: usize, taken: &SnapshotName) -> Result<Vec<SnapshotName>, SnapshotError> {
         let _alone = self.changing.lock();
-        let removed = self.remove_old_alone(keep);
+        let removed = self.remove_old_alone(keep, taken);
         if removed.is_err() {
             self.failures.fetch_add(1, Ordering::Relaxed);
         }
         removed
     }
 
-    fn remove_old_alone(&self, keep: usize) -> Result<Vec<SnapshotName>, SnapshotError> {
-        // Their names sort by time.
-        let mut autos: Vec<SnapshotName> = self.names()?.into_iter().filter(SnapshotName::is_auto).collect();
-        autos.sort_unstable();
-        autos.truncate(autos.len().saturating_sub(keep));
-        for name in &autos {
+    fn remove_old_alone(&self, keep: usize, taken: &SnapshotName) -> Result<Vec<SnapshotName>, SnapshotError> {
+        let mut others = self.manifests()?;
+        others.retain(|(name, _)| name.is_auto() && name != taken);
+        others.sort_by_key(|(_, manifest)| (manifest.last_seq(), manifest.created_at()));
+        others.truncate(others.len().saturating_sub(keep.saturating_sub(1)));
+        let old: Vec<SnapshotName> = others.into_iter().map(|(name, _)| name).collect();
+        for name in &old {
             let (whole, partial) = (self.dir.join(name.as_str()), self.dir.join(partial_name(name.as_str())));
             let failed = |error| SnapshotError::io(&whole, error);
             self.disk().rename(&whole, &partial).map_err(failed)?;
             self.disk().sync_dir(&self.dir).map_err(failed)?;
             self.disk().remove_dir_all(&partial).map_err(failed)?;
         }
-        Ok(autos)
+        Ok(old)
     }
 
-    /// Gives up what is being taken, refuses what comes after, and waits until nothing touches the directory any more.
-    pub fn stop(&self) {
+    /// Gives up what is being taken, and refuses what comes after. Waits for nothing.
+    pub fn give_up(&self) {
         self.is_stopped.store(true, Ordering::Relaxed);
+    }
+
+    /// The same, and waits until nothing touches the directory any more.
+    pub fn stop(&self) {
+        self.give_up();
         drop(self.changing.lock());
     }
 

@@ -74,7 +74,7 @@ pub struct Verdict {
     pub findings: Vec<Finding>,
 }
 
-/// Checks the snapshot in `dir`.
+/// Checks the snapshot in `dir`. Takes 16 to 32 bytes of memory for each entry in it, to find a key that is stored twice.
 ///
 /// # Errors
 /// There is no manifest: the directory is no snapshot. A disk that cannot be read.
@@ -184,10 +184,11 @@ fn open(disk: &Arc<dyn Disk>, log_dir: &Path, manifest: &Manifest) -> Result<Log
     Ok(Log::new(disk.clone(), log_dir.to_owned(), Arc::new(Watermark::new(last_seq)), segments, log_id))
 }
 
-/// Reads every entry; gives the last seq that could be read.
+/// Reads every entry; gives the last seq that could be read. The keys' fingerprints grow with what is read: how many there
+/// are is only a trailer's word before that.
 fn check_entries(log: &Log, findings: &mut Vec<Finding>) -> u64 {
     let log_id = log.segments().first().expect("a log has a segment").log_id();
-    let mut keys: Vec<(u64, Seq)> = Vec::with_capacity(log.durable().get() as usize);
+    let mut keys: Vec<(u64, Seq)> = Vec::new();
     let read = log.scan(Seq::ZERO, &mut |entry| {
         let mut hasher = SipHasher13::new_with_key(&log_id);
         hasher.write(entry.envelope.message_id.as_bytes());

@@ -127,6 +127,18 @@ fn a_start_on_a_full_disk_serves_from_memory_and_makes_its_file_once_there_is_ro
 }
 
 #[test]
+fn a_start_over_quota_serves_from_memory() {
+    let mut bench = Bench::with_entries(20);
+    let faults = Arc::new(Faults::default());
+    bench.faults = Some(Arc::clone(&faults));
+    faults.over_quota.store(true, SeqCst);
+    let handle = bench.start();
+    bench.expect(&handle, &[]);
+    faults.over_quota.store(false, SeqCst);
+    handle.shutdown();
+}
+
+#[test]
 fn no_flush_is_tried_when_the_disk_is_nearly_full() {
     let mut bench = Bench::new();
     let handle = bench.start();

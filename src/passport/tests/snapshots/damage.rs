@@ -1,6 +1,7 @@
 //! Damage in a snapshot: every kind of it is found, and nothing is restored from it.
 
 use super::super::super::batch;
+use super::super::super::log::Segment;
 use super::super::super::segment::{FIRST_BATCH_OFFSET, SegmentHeader, raw_name};
 use super::super::super::snapshot::{FileRow, Manifest};
 use super::*;
@@ -156,6 +157,46 @@ fn a_key_that_is_stored_twice_is_found() {
     fs::write(snapshot.join("manifest.json"), anew.render()).expect("written");
     fs::write(snapshot.join("SHA256SUMS"), anew.sums()).expect("written");
     assert_refused(&snapshot, "the idempotency key \"the-key\" is stored twice, at seq 1 and 2", "twice");
+}
+
+/// The trailer is right by its checksum and says that the segment holds more entries than there is memory for.
+#[test]
+fn a_count_that_only_a_trailer_claims_takes_no_memory() {
+    const LAST: u64 = 1 << 60;
+    let dir = tempfile::tempdir().expect("a directory");
+    let (passport, original) = log_with_snapshot(dir.path());
+    let log_id = passport.log_id();
+    let snapshot = dir.path().join("copy");
+    copy_dir(&original, &snapshot);
+    let segments = passport.log().segments();
+    let Some(Segment::Raw(active)) = segments.last().map(AsRef::as_ref) else {
+        panic!("the last segment is the active one")
+    };
+    let mut manifest: Manifest =
+        serde_json::from_str(&fs::read_to_string(snapshot.join("manifest.json")).expect("read")).expect("a manifest");
+    let count = manifest.files.len();
+
+    let sealed = snapshot.join(&manifest.files[count - 2].path);
+    let mut bytes = fs::read(&sealed).expect("read");
+    let at = bytes.len() - 104;
+    bytes[at + 48..at + 56].copy_from_slice(&LAST.to_le_bytes());
+    let checksum = crc32fast::hash(&bytes[at..at + 100]);
+    bytes[at + 100..].copy_from_slice(&checksum.to_le_bytes());
+    fs::write(&sealed, &bytes).expect("written");
+    manifest.files[count - 2].sha256 = sha256(&bytes);
+
+    fs::remove_file(snapshot.join(&manifest.files[count - 1].path)).expect("removed");
+    let mut bytes = SegmentHeader { first_seq: Seq::new(LAST + 1), ..active.header }.encode().to_vec();
+    bytes.resize(manifest.files[count - 1].bytes as usize, 0);
+    let name = raw_name(Seq::new(LAST + 1));
+    fs::write(snapshot.join("passport").join(&name), &bytes).expect("written");
+    manifest.files[count - 1].path = format!("passport/{name}");
+    manifest.files[count - 1].sha256 = sha256(&bytes);
+
+    let anew = Manifest::new(&named("one"), AT, log_id, Seq::new(LAST), manifest.files);
+    fs::write(snapshot.join("manifest.json"), anew.render()).expect("written");
+    fs::write(snapshot.join("SHA256SUMS"), anew.sums()).expect("written");
+    assert_refused(&snapshot, "the block table does not end where the segment does", "a hostile trailer");
 }
 
 fn sha256(bytes: &[u8]) -> String {

@@ -358,6 +358,10 @@ fn a_copy_that_would_turn_the_log_read_only_is_not_made() {
     assert_eq!(fs::read_dir(dir.path().join("snapshots")).map_or(0, Iterator::count), 0);
 }
 
+fn names(store: &Store) -> Vec<String> {
+    store.list().expect("listed").into_iter().map(|listed| listed.name.to_string()).collect()
+}
+
 #[test]
 fn the_oldest_scheduled_snapshots_go_and_named_ones_stay() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -368,21 +372,108 @@ fn the_oldest_scheduled_snapshots_go_and_named_ones_stay() {
     for hour in 1..=4 {
         store.take(&SnapshotName::auto(at(hour)), at(hour)).expect("taken");
     }
-    assert_eq!(store.remove_old(2).expect("removed").len(), 2);
-    let names: Vec<String> = store.list().expect("listed").into_iter().map(|listed| listed.name.to_string()).collect();
-    assert_eq!(names, [SnapshotName::auto(at(4)).to_string(), SnapshotName::auto(at(3)).to_string(), "kept".into()]);
-    assert_eq!(store.newest_auto().expect("listed"), Some(at(4)));
+    assert_eq!(store.remove_old(2, &SnapshotName::auto(at(4))).expect("removed").len(), 2);
+    assert_eq!(names(&store), [SnapshotName::auto(at(4)).as_str(), SnapshotName::auto(at(3)).as_str(), "kept"]);
+    assert_eq!(store.newest_auto(at(5)).expect("listed"), Some(at(4)));
     let again = store.take(&named("kept"), at(9));
     assert!(matches!(again, Err(SnapshotError::Exists(_))), "{again:?}");
     assert_eq!((store.counts().failures, store.counts().last_success), (0, Some(at(4))));
 }
 
 #[test]
-fn a_snapshot_under_way_is_given_up_when_the_daemon_stops() {
+fn after_a_clock_that_was_ahead_the_snapshots_taken_since_are_the_newest() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let passport = open(dir.path()).expect("opens");
+    let store = store(&passport, dir.path());
+    let at = |hour: i64| AT.moved_by_micros(hour * 3_600_000_000);
+    let take = |hour: i64, key: u32| {
+        append(&passport, &[(key, key)]);
+        store.take(&SnapshotName::auto(at(hour)), at(hour)).expect("taken");
+        store.remove_old(2, &SnapshotName::auto(at(hour))).expect("removed")
+    };
+    for (key, hour) in [9_000, 9_001].into_iter().enumerate() {
+        assert_eq!(take(hour, key as u32), []);
+    }
+    // The clock is right again: the numbers of the log say what is older, whatever time was written then.
+    assert_eq!(take(1, 2), [SnapshotName::auto(at(9_000))]);
+    assert_eq!(take(2, 3), [SnapshotName::auto(at(9_001))]);
+    assert_eq!(names(&store), [SnapshotName::auto(at(2)).as_str(), SnapshotName::auto(at(1)).as_str()]);
+}
+
+#[test]
+fn the_snapshot_that_was_just_taken_is_never_the_one_that_goes() {
     let dir = tempfile::tempdir().expect("a directory");
     let (_, log) = quiet_log(dir.path());
     let store = Store::open(log, dir.path().join("snapshots"), 0);
-    store.stop();
+    let (ahead, now) = (AT.moved_by_micros(1_000_000_000_000), AT);
+    // Nothing was written in between, so that only the time that is wrong tells them apart.
+    for at in [ahead, now] {
+        store.take(&SnapshotName::auto(at), at).expect("taken");
+    }
+    assert_eq!(store.newest_auto(now).expect("listed"), Some(now), "what is to come is not over");
+    assert_eq!(store.remove_old(1, &SnapshotName::auto(now)).expect("removed"), [SnapshotName::auto(ahead)]);
+    assert_eq!(names(&store), [SnapshotName::auto(now).as_str()]);
+}
+
+#[test]
+fn retention_counts_and_removes_whole_scheduled_snapshots_only() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (_, log) = quiet_log(dir.path());
+    let snapshots = dir.path().join("snapshots");
+    let store = Store::open(log, snapshots.clone(), 0);
+    let at = |hour: i64| AT.moved_by_micros(hour * 3_600_000_000);
+    for hour in 1..=4 {
+        store.take(&SnapshotName::auto(at(hour)), at(hour)).expect("taken");
+    }
+    let damaged = snapshots.join(SnapshotName::auto(at(3)).as_str());
+    fs::write(damaged.join("manifest.json"), "{").expect("written");
+    let own = snapshots.join("auto-2019-notes");
+    fs::create_dir(&own).expect("made");
+    fs::write(own.join("mine.txt"), "mine").expect("written");
+    let removed = store.remove_old(2, &SnapshotName::auto(at(4))).expect("removed");
+    assert_eq!(removed, [SnapshotName::auto(at(1))], "the damaged one takes no place from a whole one");
+    assert!(damaged.exists() && own.join("mine.txt").exists(), "neither is retention's to remove");
+    assert_eq!(findings(&snapshots.join(SnapshotName::auto(at(2)).as_str())), [""; 0]);
+}
+
+/// A stop comes while a segment is being linked, and the disk answers only after that.
+#[test]
+fn a_snapshot_under_way_is_given_up_when_the_daemon_stops() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let faults = Faults::default();
+    let passport = open_on(&faults, dir.path());
+    let held = faults.sealing.clone();
+    let gate = held.lock();
+    for chunk in 0..40 {
+        append_numbered(&passport, chunk * 37..(chunk + 1) * 37);
+    }
+    assert!(segment_files(dir.path(), "seg").len() > 2, "nothing is sealed, so that raw segments are linked");
+    let (ask, asked) = crossbeam_channel::bounded::<()>(0);
+    let (tell, told) = crossbeam_channel::bounded::<()>(0);
+    *faults.before_raw_link.lock() = Some(Box::new(move || {
+        ask.send(()).expect("the test waits");
+        told.recv().expect("the test answers");
+    }));
+    let store = store(&passport, dir.path());
+    let taken = std::thread::scope(|threads| {
+        let taking = threads.spawn(|| store.take(&named("one"), AT));
+        asked.recv().expect("a raw segment is about to be linked");
+        store.give_up();
+        tell.send(()).expect("it waits");
+        taking.join().expect("no panic")
+    });
+    drop(gate);
+    assert_eq!(fs::read_dir(dir.path().join("snapshots")).expect("made").count(), 0, "nothing is left of it");
+    assert!(matches!(taken, Err(SnapshotError::Stopped)), "{taken:?}");
     assert!(matches!(store.take(&named("late"), AT), Err(SnapshotError::Stopped)));
-    assert!(!dir.path().join("snapshots").exists());
+    assert_eq!(store.counts().failures, 0);
+}
+
+#[test]
+fn a_quota_that_is_used_up_is_a_full_disk() {
+    for kind in [std::io::ErrorKind::StorageFull, std::io::ErrorKind::QuotaExceeded] {
+        assert!(SnapshotError::Io { path: "x".into(), error: kind.into() }.is_full_disk(), "{kind}");
+    }
+    let other = std::io::ErrorKind::PermissionDenied.into();
+    assert!(!SnapshotError::Io { path: "x".into(), error: other }.is_full_disk());
 }
