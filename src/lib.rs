@@ -46,6 +46,8 @@
 //!
 //! Imports go down this table and never back; `tests/rooms.rs` reads the `use` lines.
 //!
+//! What a 201 promises, how each promise is kept and which test breaks when it is not: [`durable_answer`].
+//!
 //! # What is deliberately absent
 //!
 //! *Architecture invariant:* nothing to the right of the log is needed to accept an event, and nothing to its left to answer
@@ -82,6 +84,8 @@ pub mod coliseum;
 pub mod config;
 pub mod daemon;
 pub mod disk;
+#[doc = include_str!("durable_answer.md")]
+pub mod durable_answer {}
 pub mod event;
 #[doc(hidden)]
 pub mod fuzz;

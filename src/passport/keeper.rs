@@ -220,7 +220,12 @@ fn mend_keys(log: &Log, upkeep: &mut Upkeep, run: SeqRange) -> Result<(), Keeper
         }
         ControlFlow::Continue(())
     })?;
-    Ok(if is_small { upkeep.replace(run, keys)? } else { upkeep.discard(run)? })
+    if is_small {
+        upkeep.replace(run, keys)?
+    } else {
+        upkeep.discard(run)?
+    }
+    Ok(())
 }
 
 /// Joins what can be joined, until nothing is left to join and no gap to fill.

@@ -450,7 +450,7 @@ fn a_snapshot_under_way_is_given_up_when_the_daemon_stops() {
     assert!(segment_files(dir.path(), "seg").len() > 2, "nothing is sealed, so that raw segments are linked");
     let (ask, asked) = crossbeam_channel::bounded::<()>(0);
     let (tell, told) = crossbeam_channel::bounded::<()>(0);
-    *faults.before_raw_link.lock() = Some(Box::new(move || {
+    *faults.before_raw_copy.lock() = Some(Box::new(move || {
         ask.send(()).expect("the test waits");
         told.recv().expect("the test answers");
     }));
