@@ -5,7 +5,8 @@
 //! 3. a second name in the quarantine for every segment file that leaves or is written over. From here on nothing can be
 //!    lost, whatever happens to the names in `passport/`;
 //! 4. files that are made, copied or renamed get their names in `passport/`, each whole and durable before it does. A crash
-//!    leaves them beside those that leave, and the next plan takes them: they are whole, and the others do not follow;
+//!    leaves them beside those that leave, and the next plan takes them: they are whole, and the others do not follow. The
+//!    damaged file whose beginning is written again has another name beside them meanwhile, if its own goes to one of them;
 //! 5. the files that leave lose their names in `passport/`, and derived files and directories move;
 //! 6. `log.id`.
 //!
@@ -20,7 +21,7 @@ use super::super::recovery::OpenError;
 use super::super::segment::{FIRST_BATCH_OFFSET, SegmentHeader, file_name, raw_name};
 use super::super::spare;
 use super::super::writer::{place_in, random_id};
-use super::inspect::{self, MOVED_SUFFIX};
+use super::inspect::{self, MOVED_SUFFIX, Place};
 use super::salvage;
 use super::{Action, Beginning, Plan, RepairOptions};
 use crate::disk::{Disk, DiskFile, OpenMode};
@@ -159,16 +160,40 @@ impl Work<'_> {
     fn place_files(&self) -> Result<(), OpenError> {
         let dir = self.passport();
         let io = |error| OpenError::io(&dir, error);
+        let aside = self.set_source_aside().map_err(io)?;
         // First the renames: what is written next may take the name that such a file had.
         self.rename_misplaced().map_err(io)?;
         for action in self.actions() {
             match action {
                 Action::Restore { from, to } => copy(self.disk, from, &dir.join(to)).map_err(io)?,
-                Action::Rewrite(beginning) => self.rewrite(beginning)?,
+                Action::Rewrite(beginning) => self.rewrite(beginning, aside.as_ref().or(beginning.source.as_ref()))?,
                 _ => {}
             }
         }
-        Ok(())
+        aside.map_or(Ok(()), |place| self.remove_if_there(&place.path).map_err(io))
+    }
+
+    /// The file whose beginning is written again, under another name where a file that comes before it gets the one that it
+    /// has. Its link in the quarantine would do for reading, but no plan after a crash would look there.
+    fn set_source_aside(&self) -> io::Result<Option<Place>> {
+        let dir = self.passport();
+        let beginning = self.actions().find_map(|action| match action {
+            Action::Rewrite(beginning) => Some((beginning, beginning.source.as_ref()?)),
+            _ => None,
+        });
+        let Some((beginning, source)) = beginning else { return Ok(None) };
+        let is_taken = self.actions().any(|action| match action {
+            Action::Restore { to, .. } | Action::Rename { to, .. } => source.path == dir.join(to),
+            _ => false,
+        });
+        if !is_taken {
+            return Ok(None);
+        }
+        let path = dir.join(format!("{:020}.{}{MOVED_SUFFIX}", beginning.first.get(), source.form.extension()));
+        self.remove_if_there(&path)?;
+        self.disk.hard_link(&source.path, &path)?;
+        self.disk.sync_dir(&dir)?;
+        Ok(Some(Place { path, ..source.clone() }))
     }
 
     /// Files may trade names, so each gets its new one beside the old ones first.
@@ -246,8 +271,9 @@ impl Work<'_> {
         }
     }
 
-    /// Writes the beginning of a segment as a raw one with an id of its own, so that nothing else can follow it.
-    fn rewrite(&self, beginning: &Beginning) -> Result<(), OpenError> {
+    /// Writes the beginning of a segment, out of `source`, as a raw one with an id of its own, so that nothing else can
+    /// follow it.
+    fn rewrite(&self, beginning: &Beginning, source: Option<&Place>) -> Result<(), OpenError> {
         let (disk, dir) = (self.disk, self.passport());
         let io = |error| OpenError::io(&dir, error);
         for entry in disk.list(&dir).map_err(io)?.iter().filter(|entry| entry.name.starts_with("spare-")) {
@@ -256,7 +282,7 @@ impl Work<'_> {
         }
         let mut records =
             Records { bytes: vec![0; HEADER_BYTES], first: beginning.first, count: 0, batches: Vec::new() };
-        if let Some(place) = &beginning.source {
+        if let Some(place) = source {
             inspect::beginning(disk, place, beginning.last, &mut |_, bytes| records.push(bytes))?;
         }
         records.close();
