@@ -251,7 +251,7 @@ fn damage_in_the_middle_cuts_behind_the_last_good_record_and_salvages_all_that_i
 
 /// A log whose raw segments stay beside their sealed forms: what crashes leave before the raw ones go.
 fn make_log_of_both_forms(data: &Path, events: u64) {
-    let disk = CutDisk { calls: Arc::new(AtomicI64::new(i64::MAX)), keeps_raw: true };
+    let disk = CutDisk { keeps_raw: true, ..CutDisk::cut_after(i64::MAX) };
     let passport = open_on(data, disk).expect("opens");
     for from in (0..events).step_by(40) {
         append(&passport.appender(), from..(from + 40).min(events));
@@ -537,14 +537,19 @@ fn do_damage(data: &Path, damage: &Damage) {
 }
 
 /// A disk whose power goes at the n-th call that changes something, and that stays dark; or one that says it has removed
-/// raw segments and keeps them.
+/// raw segments and keeps them, or that has no hard links.
 #[derive(Clone)]
 struct CutDisk {
     calls: Arc<AtomicI64>,
     keeps_raw: bool,
+    has_links: bool,
 }
 
 impl CutDisk {
+    fn cut_after(calls: i64) -> CutDisk {
+        CutDisk { calls: Arc::new(AtomicI64::new(calls)), keeps_raw: false, has_links: true }
+    }
+
     fn call(&self) -> std::io::Result<()> {
         if self.calls.fetch_sub(1, Ordering::SeqCst) > 0 {
             return Ok(());
@@ -604,6 +609,9 @@ impl Disk for CutDisk {
     }
     fn hard_link(&self, from: &Path, to: &Path) -> std::io::Result<()> {
         self.call()?;
+        if !self.has_links {
+            return Err(std::io::ErrorKind::Unsupported.into());
+        }
         RealDisk.hard_link(from, to)
     }
     fn remove(&self, path: &Path) -> std::io::Result<()> {
@@ -633,7 +641,7 @@ fn a_repair_that_is_interrupted_at_any_step_loses_nothing_and_the_next_one_ends_
     trade(&sealed[0], &sealed[1]);
     flip(&sealed[2], 30_000);
     fs::remove_file(made.path().join("passport/log.id")).expect("removable");
-    interrupt_at_each_call(made.path(), 1_500);
+    interrupt_at_each_call(made.path(), 1_500, true);
 }
 
 #[test]
@@ -641,23 +649,32 @@ fn a_repair_of_damage_under_another_files_name_can_be_interrupted_at_any_step_to
     let made = tempfile::tempdir().expect("a directory");
     make_log_with_segments_of(made.path(), 1_800, 40, BLOCKS_SEGMENT_BYTES);
     trade_names_and_damage_the_second(made.path());
-    interrupt_at_each_call(made.path(), 1_800);
+    interrupt_at_each_call(made.path(), 1_800, true);
+}
+
+#[test]
+fn a_repair_works_where_the_file_system_has_no_hard_links() {
+    let made = tempfile::tempdir().expect("a directory");
+    make_log_with_segments_of(made.path(), 1_800, 40, BLOCKS_SEGMENT_BYTES);
+    trade_names_and_damage_the_second(made.path());
+    interrupt_at_each_call(made.path(), 1_800, false);
 }
 
 /// Repairs copies of a directory, each with the power cut at another call, and then once more.
-fn interrupt_at_each_call(made: &Path, original: u64) {
+fn interrupt_at_each_call(made: &Path, original: u64, has_links: bool) {
     let mut kept_without_a_cut = None;
     for calls in 0.. {
         let dir = tempfile::tempdir().expect("a directory");
         copy_tree(made, dir.path());
         let before = tree(dir.path());
         let options = repair_options(dir.path());
-        let disk = CutDisk { calls: Arc::new(AtomicI64::new(calls)), keeps_raw: false };
+        let disk = CutDisk { has_links, ..CutDisk::cut_after(calls) };
         let is_done = plan(dir.path()).apply(&world(disk), &options).is_ok();
         if !is_done {
             let rest = plan(dir.path());
             if !rest.is_empty() {
-                rest.apply(&world(RealDisk), &options).expect("done");
+                let disk = CutDisk { has_links, ..CutDisk::cut_after(i64::MAX) };
+                rest.apply(&world(disk), &options).expect("done");
             }
         }
         let kept = check_repaired(dir.path(), &options, &before, original);
