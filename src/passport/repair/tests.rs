@@ -14,6 +14,7 @@ use super::*;
 use crate::clock::ManualClock;
 use crate::disk::{DirEntry, Disk, DiskFile, OpenMode, RealDisk};
 use crate::limits::SEGMENT_BYTES_MIN;
+use crate::passport::recovery::Link;
 use crate::passport::{Appender, Durability, EntrySource, Envelope, Group, Outcome, Passport, PassportOptions};
 use crate::units::Timestamp;
 
@@ -401,6 +402,33 @@ fn a_file_of_the_snapshot_does_not_take_the_place_of_one_that_is_still_read() {
     fs::remove_file(&sealed[1]).expect("removable");
     let options = RepairOptions { snapshot: Some(snapshot.path().to_owned()), ..repair_options(dir.path()) };
     assert!(repair_and_check(dir.path(), &options, 2_000) >= first_in_name(&sealed[1]));
+}
+
+#[test]
+fn a_plan_over_a_snapshot_of_thousands_of_segments_comes_to_an_end() {
+    const SEGMENTS: u64 = 3_000;
+    let dir = tempfile::tempdir().expect("a directory");
+    // All of them are in the snapshot only, but for the last: it shows that those before it are the log's own.
+    let found = (1..=SEGMENTS).map(|number| {
+        let is_snapshot = number < SEGMENTS;
+        let link = Link {
+            first_seq: Seq::new(number),
+            last_seq: Seq::new(number),
+            log_id: [7; 16],
+            segment_id: number,
+            previous_segment_id: number - 1,
+            previous_checksum: number as u32 - 1,
+            last_checksum: number as u32,
+        };
+        let name = format!("{number:020}.segz");
+        let place = inspect::Place { path: dir.path().join(&name), form: inspect::Form::Sealed, is_snapshot };
+        inspect::Found { place, name, link: Some(link), good_last: Seq::new(number), stop: None }
+    });
+    let survey = inspect::Survey { found: found.collect(), stored_id: Ok(Some([7; 16])) };
+    let plan = chain::plan(&survey, &repair_options(dir.path())).expect("a plan");
+    let restored = plan.steps.iter().filter(|step| matches!(step.action, Action::Restore { .. })).count();
+    assert_eq!((restored as u64, plan.kept_to), (SEGMENTS - 1, Seq::new(SEGMENTS)));
+    assert_eq!(plan.loss, None);
 }
 
 #[test]
