@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::attach::{Attached, Purpose, is_locked};
 use super::output::{self, Unit, grouped, printable};
-use super::{Outcome, Place, Status, rebuild, verify};
+use super::{Outcome, Place, Status, owner, rebuild, verify};
 use crate::clock::SystemClock;
 use crate::passport::repair::{Done, Plan, RepairOptions};
 use crate::projection;
@@ -55,6 +55,7 @@ pub fn run(args: &RepairArgs) -> Outcome {
     if is_locked(dir)? {
         return beside_a_daemon(args, &config);
     }
+    owner::warn_others(dir);
     let _lock = lock(dir, args.yes)?;
     let options = RepairOptions {
         data_dir: dir.clone(),
