@@ -310,3 +310,23 @@ fn a_check_and_an_export_take_the_whole_log_however_far_the_projection_had_come(
         "{verdict}"
     );
 }
+
+#[test]
+fn a_command_on_the_directory_of_another_user_warns_of_files_that_the_owner_cannot_write() {
+    let dir = empty_dir();
+    std::fs::create_dir_all(dir.path().join("data/passport")).expect("made");
+    let commands = [&["repair", "--data-dir", "data"][..], &["verify", "--data-dir", "data"]];
+    for words in commands {
+        let said = String::from_utf8(run(dir.path(), words).stderr).expect("UTF-8");
+        assert!(!said.contains("belongs to user"), "{words:?}: {said}");
+    }
+    // Only root may give a directory away.
+    if std::os::unix::fs::chown(dir.path().join("data"), Some(61_184), Some(61_184)).is_err() {
+        return;
+    }
+    for words in commands {
+        let said = String::from_utf8(run(dir.path(), words).stderr).expect("UTF-8");
+        let is_told = said.contains("belongs to user 61184") && said.contains("chown -R 61184:61184 data/");
+        assert!(is_told, "{words:?}: {said}");
+    }
+}

@@ -42,6 +42,14 @@ fn alerts_and_dashboard_use_metrics_that_the_daemon_exports() {
 }
 
 #[test]
+fn the_alert_for_damage_names_the_command_that_mends_it() {
+    let alerts = print("alerts");
+    let (_, damage) = alerts.split_once("alert: ColiseumDamageFound").expect("there");
+    let (damage, _) = damage.split_once("- alert:").expect("another one follows");
+    assert!(damage.contains("coliseum verify") && damage.contains("coliseum repair --from SNAPSHOT"), "{damage}");
+}
+
+#[test]
 fn the_dashboard_is_one_that_grafana_imports() {
     let dashboard = Json::parse(&print("grafana")).expect("JSON");
     assert!(dashboard.at("schemaVersion").as_integer() >= 36);

@@ -141,6 +141,7 @@ fn damage_is_verified_and_repaired_and_what_could_be_read_is_imported_again() {
     assert_eq!((code, verdict.at("findings").as_list()[0].at("file").as_text()), (Some(1), name(&segment).as_str()));
     let (code, text, _) = words(&["repair"]);
     assert!(code == Some(1) && text.contains("Nothing was changed") && text.contains("--yes"), "{text}");
+    assert!(text.contains("a copy of a snapshot on another disk") && text.contains("--from SNAPSHOT"), "{text}");
     let (code, text, errors) = words(&["repair", "--yes", "--json"]);
     let done = Json::parse(&text).unwrap_or_else(|error| panic!("{error}: {text} {errors}"));
     assert_eq!((code, done.at("keptTo").as_integer() as u64), (Some(0), first - 1));

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 
 use super::client::{Client, ClientError, Request};
 use super::output::{Unit, note, progress};
-use super::{Status, signal};
+use super::{Status, owner, signal};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::daemon::{self, Running};
@@ -89,6 +89,7 @@ impl Attached {
                 dir.display()
             );
         }
+        owner::warn_others(dir);
         let mut own = Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..config.clone() };
         // A command is not the daemon whose schedule that is.
         own.snapshots.every = Duration::ZERO;

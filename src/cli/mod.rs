@@ -17,6 +17,7 @@ mod import;
 pub use import::fuzz as import_fuzz;
 pub mod load;
 pub mod output;
+mod owner;
 mod print;
 mod rebuild;
 mod repair;

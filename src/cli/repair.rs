@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::attach::{Attached, Purpose, is_locked};
 use super::output::{self, Unit, grouped, printable};
-use super::{Outcome, Place, Status, rebuild, verify};
+use super::{Outcome, Place, Status, owner, rebuild, verify};
 use crate::clock::SystemClock;
 use crate::passport::repair::{Done, Plan, RepairOptions};
 use crate::projection;
@@ -24,9 +24,10 @@ Examples:
   coliseum repair --from /backup/2026-11-25 --yes
 
 Reads every file and prints what is wrong and what it would do; nothing changes without --yes. Whole files are taken out of
-the snapshot where it holds the same segment. Without one the log is cut behind its last good event before the damage. What
-is removed is kept in quarantine/, and events behind the damage that can still be read are written there as NDJSON for
-`coliseum import`. The daemon must be stopped. Exit codes: 0 nothing to do, or done; 1 something to do, or failed; 2 usage.")]
+the snapshot where it holds the same segment: name a copy of a snapshot on another disk, since one on the same disk shares
+the file and its damage. Without one the log is cut behind its last good event before the damage. What is removed is kept in
+quarantine/, and events behind the damage that can still be read are written there as NDJSON for `coliseum import`. Run it
+as the user to whom the data directory belongs. The daemon must be stopped. Exit codes: 0 nothing to do, or done; 1 something to do, or failed; 2 usage.")]
 pub struct RepairArgs {
     #[command(flatten)]
     place: Place,
@@ -54,6 +55,7 @@ pub fn run(args: &RepairArgs) -> Outcome {
     if is_locked(dir)? {
         return beside_a_daemon(args, &config);
     }
+    owner::warn_others(dir);
     let _lock = lock(dir, args.yes)?;
     let options = RepairOptions {
         data_dir: dir.clone(),
@@ -192,7 +194,10 @@ fn text(plan: &Plan, done: Option<&Done>, args: &RepairArgs) -> String {
                 loss.last
             ));
             if args.from.is_none() {
-                out.push_str("A snapshot that holds the damaged segment loses nothing: --from SNAPSHOT.\n");
+                out.push_str(
+                    "With a copy of a snapshot on another disk that holds the damaged segment, nothing is lost: --from \
+                     SNAPSHOT. One on this disk shares the file, and its damage.\n",
+                );
             }
         }
     }

@@ -2,10 +2,11 @@
 //!
 //! 1. the quarantine directory, durable;
 //! 2. `salvaged.ndjson` in it, whole and durable, while every file that it is made from is where it was;
-//! 3. a second name in the quarantine for every segment file that leaves or is written over. From here on nothing can be
-//!    lost, whatever happens to the names in `passport/`;
+//! 3. a second name in the quarantine (a copy, where the file system has no links) for every segment file that leaves or is
+//!    written over. From here on nothing can be lost, whatever happens to the names in `passport/`;
 //! 4. files that are made, copied or renamed get their names in `passport/`, each whole and durable before it does. A crash
-//!    leaves them beside those that leave, and the next plan takes them: they are whole, and the others do not follow;
+//!    leaves them beside those that leave, and the next plan takes them: they are whole, and the others do not follow. The
+//!    damaged file whose beginning is written again has another name beside them meanwhile, if its own goes to one of them;
 //! 5. the files that leave lose their names in `passport/`, and derived files and directories move;
 //! 6. `log.id`.
 //!
@@ -18,19 +19,18 @@ use super::super::batch::{self, HEADER_BYTES};
 use super::super::open::{ID_NAME, write_id};
 use super::super::recovery::OpenError;
 use super::super::segment::{FIRST_BATCH_OFFSET, SegmentHeader, file_name, raw_name};
+use super::super::snapshot::{self, Bounds, SnapshotError};
 use super::super::spare;
 use super::super::writer::{place_in, random_id};
-use super::inspect::{self, MOVED_SUFFIX};
+use super::inspect::{self, MOVED_SUFFIX, Place};
 use super::salvage;
 use super::{Action, Beginning, Plan, RepairOptions};
-use crate::disk::{Disk, DiskFile, OpenMode};
+use crate::disk::{Disk, DiskFile};
 use crate::units::Seq;
 use crate::world::World;
 
 /// Records of a rewritten segment that share one batch, in bytes.
 const BATCH_BYTES: usize = 1024 * 1024;
-/// What a copy reads at once.
-const COPY_BYTES: u64 = 1024 * 1024;
 pub(super) const SALVAGED_NAME: &str = "salvaged.ndjson";
 
 /// What a repair has done.
@@ -145,7 +145,7 @@ impl Work<'_> {
         }
         self.disk.create_dir_all(&kept)?;
         for path in paths {
-            match self.disk.hard_link(&self.options.data_dir.join(&path), &self.quarantine.join(&path)) {
+            match link_or_copy(self.disk, &self.options.data_dir.join(&path), &self.quarantine.join(&path)) {
                 // Nothing is there to be written over.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 linked => linked?,
@@ -159,16 +159,40 @@ impl Work<'_> {
     fn place_files(&self) -> Result<(), OpenError> {
         let dir = self.passport();
         let io = |error| OpenError::io(&dir, error);
+        let aside = self.set_source_aside().map_err(io)?;
         // First the renames: what is written next may take the name that such a file had.
         self.rename_misplaced().map_err(io)?;
         for action in self.actions() {
             match action {
                 Action::Restore { from, to } => copy(self.disk, from, &dir.join(to)).map_err(io)?,
-                Action::Rewrite(beginning) => self.rewrite(beginning)?,
+                Action::Rewrite(beginning) => self.rewrite(beginning, aside.as_ref().or(beginning.source.as_ref()))?,
                 _ => {}
             }
         }
-        Ok(())
+        aside.map_or(Ok(()), |place| self.remove_if_there(&place.path).map_err(io))
+    }
+
+    /// The file whose beginning is written again, under another name where a file that comes before it gets the one that it
+    /// has. Its link in the quarantine would do for reading, but no plan after a crash would look there.
+    fn set_source_aside(&self) -> io::Result<Option<Place>> {
+        let dir = self.passport();
+        let beginning = self.actions().find_map(|action| match action {
+            Action::Rewrite(beginning) => Some((beginning, beginning.source.as_ref()?)),
+            _ => None,
+        });
+        let Some((beginning, source)) = beginning else { return Ok(None) };
+        let is_taken = self.actions().any(|action| match action {
+            Action::Restore { to, .. } | Action::Rename { to, .. } => source.path == dir.join(to),
+            _ => false,
+        });
+        if !is_taken {
+            return Ok(None);
+        }
+        let path = dir.join(format!("{:020}.{}{MOVED_SUFFIX}", beginning.first.get(), source.form.extension()));
+        self.remove_if_there(&path)?;
+        link_or_copy(self.disk, &source.path, &path)?;
+        self.disk.sync_dir(&dir)?;
+        Ok(Some(Place { path, ..source.clone() }))
     }
 
     /// Files may trade names, so each gets its new one beside the old ones first.
@@ -189,7 +213,7 @@ impl Work<'_> {
             // A file that was being moved when a crash came has that name already.
             if moved(to) != dir.join(from) {
                 self.remove_if_there(&moved(to))?;
-                self.disk.hard_link(&dir.join(from), &moved(to))?;
+                link_or_copy(self.disk, &dir.join(from), &moved(to))?;
             }
         }
         self.disk.sync_dir(&dir)?;
@@ -246,17 +270,14 @@ impl Work<'_> {
         }
     }
 
-    /// Writes the beginning of a segment as a raw one with an id of its own, so that nothing else can follow it.
-    fn rewrite(&self, beginning: &Beginning) -> Result<(), OpenError> {
+    /// Writes the beginning of a segment, out of `source`, as a raw one with an id of its own, so that nothing else can
+    /// follow it.
+    fn rewrite(&self, beginning: &Beginning, source: Option<&Place>) -> Result<(), OpenError> {
         let (disk, dir) = (self.disk, self.passport());
         let io = |error| OpenError::io(&dir, error);
-        for entry in disk.list(&dir).map_err(io)?.iter().filter(|entry| entry.name.starts_with("spare-")) {
-            // Left by a crash; a spare of this process must not meet its name.
-            disk.remove(&dir.join(&entry.name)).map_err(io)?;
-        }
         let mut records =
             Records { bytes: vec![0; HEADER_BYTES], first: beginning.first, count: 0, batches: Vec::new() };
-        if let Some(place) = &beginning.source {
+        if let Some(place) = source {
             inspect::beginning(disk, place, beginning.last, &mut |_, bytes| records.push(bytes))?;
         }
         records.close();
@@ -319,24 +340,27 @@ impl Records {
     }
 }
 
+/// Gives a file a second name; a copy has it where the file system has no links, or no more of them for this file.
+fn link_or_copy(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<()> {
+    match disk.hard_link(from, to) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(error),
+        // The copy says if it is something else.
+        Err(_) => copy(disk, from, to),
+    }
+}
+
 /// Copies a file, whole and durable before it has its name.
 fn copy(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<()> {
-    let source = disk.open(from, OpenMode::Read)?;
     let temporary = to.with_file_name(format!("{}.tmp", file_name(to)));
     match disk.remove(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let file = disk.open(&temporary, OpenMode::CreateNew)?;
-    let file_bytes = source.len_bytes()?;
-    let mut offset = 0;
-    while offset < file_bytes {
-        let mut piece = vec![0; COPY_BYTES.min(file_bytes - offset) as usize];
-        source.read_exact_at(&mut piece, offset)?;
-        file.write_all_at(&piece, offset)?;
-        offset += piece.len() as u64;
-    }
-    file.sync()?;
+    snapshot::copy_file(disk, from, &temporary, Bounds::NONE).map_err(|error| match error {
+        SnapshotError::Io { error, .. } => error,
+        error => io::Error::other(error),
+    })?;
     disk.rename(&temporary, to)?;
     disk.sync_dir(to.parent().unwrap_or(Path::new("")))
 }

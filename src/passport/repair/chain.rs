@@ -113,9 +113,10 @@ fn log_id(survey: &Survey, options: &RepairOptions) -> Result<Option<[u8; 16]>, 
 fn follow<'a>(survey: &'a Survey, log_id: [u8; 16], plan: &mut Plan) -> Chain<'a> {
     let mut chain =
         Chain { files: Vec::new(), end: End { next: Seq::new(1), segment_id: 0, checksum: 0 }, beginning: None };
+    let joints = Joints::of(survey);
     loop {
         let here = || survey.found.iter().filter_map(|found| Some((found, chain.end.link_of(found, log_id)?)));
-        let Some((found, link)) = best(survey, &mut here()) else {
+        let Some((found, link)) = best(survey, &joints, &mut here()) else {
             chain.beginning = missing(&chain);
             return chain;
         };
@@ -152,10 +153,15 @@ impl End {
 }
 
 /// Of the files that follow, the one to go on with.
-fn best<'a>(survey: &Survey, files: &mut dyn Iterator<Item = (&'a Found, Link)>) -> Option<(&'a Found, Link)> {
+fn best<'a>(
+    survey: &Survey,
+    joints: &Joints,
+    files: &mut dyn Iterator<Item = (&'a Found, Link)>,
+) -> Option<(&'a Found, Link)> {
     let files: Vec<_> = files.collect();
     let here: Vec<(&Found, Link)> = files.iter().copied().filter(|(found, _)| !found.place.is_snapshot).collect();
-    let is_same = |found: &Found, link: &Link| !found.place.is_snapshot || is_of_this_history(survey, &here, link);
+    let is_same =
+        |found: &Found, link: &Link| !found.place.is_snapshot || is_of_this_history(survey, joints, &here, link);
     files.into_iter().filter(|(found, link)| is_same(found, link)).max_by_key(|(found, link)| {
         let is_whole = found.is_whole() && (!found.place.is_snapshot || found.good_last >= link.first_seq);
         let is_in_place = found.name == found.own_name();
@@ -168,22 +174,53 @@ fn best<'a>(survey: &Survey, files: &mut dyn Iterator<Item = (&'a Found, Link)>)
 /// Whether a segment of the snapshot is the one that the log has at its place, and not of a copy that went on by itself: a
 /// file `here` says so by all that its trailer says, or one behind it does by what it follows. Where neither is there the
 /// log has nothing that could say otherwise.
-fn is_of_this_history(survey: &Survey, here: &[(&Found, Link)], link: &Link) -> bool {
+fn is_of_this_history(survey: &Survey, joints: &Joints, here: &[(&Found, Link)], link: &Link) -> bool {
     let is_sealed = |found: &Found| found.place.form == Form::Sealed;
-    if here.iter().any(|(found, own)| is_sealed(found) && own == link) || is_followed(survey, link) {
+    if here.iter().any(|(found, own)| is_sealed(found) && own == link) || joints.is_followed(link) {
         return true;
     }
     let in_log = survey.found.iter().filter(|found| !found.place.is_snapshot);
     here.is_empty() && !in_log.filter_map(|found| last_known(found, link.log_id)).any(|last| last >= link.first_seq)
 }
 
-/// Whether a file of the log follows, by way of others of the snapshot if need be.
-fn is_followed(survey: &Survey, link: &Link) -> bool {
-    let end = End { next: link.last_seq.next(), segment_id: link.segment_id, checksum: link.last_checksum };
-    let next = survey.found.iter().filter_map(|found| Some((found, end.link_of(found, link.log_id)?)));
-    // An empty segment is followed by nothing, so that this comes to an end.
-    link.last_seq >= link.first_seq
-        && next.into_iter().any(|(found, next)| !found.place.is_snapshot || is_followed(survey, &next))
+/// What a segment says of the one before it: log, first seq of its own, id and checksum of the other.
+type Joint = ([u8; 16], Seq, u64, u32);
+
+fn joint_before(link: &Link) -> Joint {
+    (link.log_id, link.first_seq, link.previous_segment_id, link.previous_checksum)
+}
+
+/// What a segment that follows says of this one. An empty segment is followed by nothing.
+fn joint_behind(link: &Link) -> Option<Joint> {
+    let is_empty = link.last_seq < link.first_seq;
+    (!is_empty).then_some((link.log_id, link.last_seq.next(), link.segment_id, link.last_checksum))
+}
+
+/// The joints from which it goes on to a file of the log, by way of files of the snapshot if need be.
+struct Joints(HashSet<Joint>);
+
+impl Joints {
+    fn of(survey: &Survey) -> Joints {
+        let links = |is_snapshot: bool| {
+            let found = survey.found.iter().filter(move |found| found.place.is_snapshot == is_snapshot);
+            found.filter_map(|found| found.link)
+        };
+        let mut joints: HashSet<Joint> = links(false).map(|link| joint_before(&link)).collect();
+        let mut backwards: Vec<Link> = links(true).collect();
+        // Whatever follows a segment starts behind it, so each is looked at when all that follow it have been.
+        backwards.sort_by_key(|link| std::cmp::Reverse(link.first_seq));
+        for link in backwards {
+            if joint_behind(&link).is_some_and(|joint| joints.contains(&joint)) {
+                joints.insert(joint_before(&link));
+            }
+        }
+        Joints(joints)
+    }
+
+    /// Whether a file of the log follows the segment.
+    fn is_followed(&self, link: &Link) -> bool {
+        joint_behind(link).is_some_and(|joint| self.0.contains(&joint))
+    }
 }
 
 /// Whether nothing of the log comes behind the file.

@@ -14,6 +14,7 @@ use super::*;
 use crate::clock::ManualClock;
 use crate::disk::{DirEntry, Disk, DiskFile, OpenMode, RealDisk};
 use crate::limits::SEGMENT_BYTES_MIN;
+use crate::passport::recovery::Link;
 use crate::passport::{Appender, Durability, EntrySource, Envelope, Group, Outcome, Passport, PassportOptions};
 use crate::units::Timestamp;
 
@@ -38,9 +39,13 @@ fn open(data: &Path) -> Result<Passport, OpenError> {
 }
 
 fn open_on(data: &Path, disk: impl Disk) -> Result<Passport, OpenError> {
+    open_with_segments_of(data, disk, SEGMENT_BYTES_MIN)
+}
+
+fn open_with_segments_of(data: &Path, disk: impl Disk, segment_bytes: u64) -> Result<Passport, OpenError> {
     let options = PassportOptions {
         dir: data.join("passport"),
-        segment_bytes: SEGMENT_BYTES_MIN,
+        segment_bytes,
         min_free_bytes: 0,
         durability: Durability::Sync,
         table_keys: TABLE_KEYS,
@@ -92,7 +97,14 @@ fn names(data: &Path, extension: &str) -> Vec<PathBuf> {
 
 /// A log of `events` in groups of `group`, sealed but for the active segment, with a projection's file beside it.
 fn make_log(data: &Path, events: u64, group: u64) {
-    let passport = open(data).expect("opens");
+    make_log_with_segments_of(data, events, group, SEGMENT_BYTES_MIN);
+}
+
+/// What a sealed segment of several blocks takes; one of the least size has one block.
+const BLOCKS_SEGMENT_BYTES: u64 = 3 * SEGMENT_BYTES_MIN;
+
+fn make_log_with_segments_of(data: &Path, events: u64, group: u64, segment_bytes: u64) {
+    let passport = open_with_segments_of(data, RealDisk, segment_bytes).expect("opens");
     for from in (0..events).step_by(group as usize) {
         append(&passport.appender(), from..(from + group).min(events));
     }
@@ -240,7 +252,7 @@ fn damage_in_the_middle_cuts_behind_the_last_good_record_and_salvages_all_that_i
 
 /// A log whose raw segments stay beside their sealed forms: what crashes leave before the raw ones go.
 fn make_log_of_both_forms(data: &Path, events: u64) {
-    let disk = CutDisk { calls: Arc::new(AtomicI64::new(i64::MAX)), keeps_raw: true };
+    let disk = CutDisk { keeps_raw: true, ..CutDisk::cut_after(i64::MAX) };
     let passport = open_on(data, disk).expect("opens");
     for from in (0..events).step_by(40) {
         append(&passport.appender(), from..(from + 40).min(events));
@@ -338,10 +350,85 @@ fn files_of_another_log_and_copies_leave_and_files_that_traded_names_are_put_rig
     let foreign = dir.path().join("passport/00000000000000000777.segz");
     fs::copy(&names(other.path(), "segz")[0], foreign).expect("copied");
     fs::copy(&sealed[1], dir.path().join("passport/00000000000000000778.segz")).expect("copied");
-    let (first, second) = (fs::read(&sealed[0]).expect("readable"), fs::read(&sealed[1]).expect("readable"));
-    fs::write(&sealed[0], second).expect("writable");
-    fs::write(&sealed[1], first).expect("writable");
+    trade(&sealed[0], &sealed[1]);
     assert_eq!(repair_and_check(dir.path(), &repair_options(dir.path()), 2_000), 2_000);
+}
+
+/// The first two sealed segments, with each other's names, and damage behind a good beginning of the second by content.
+fn trade_names_and_damage_the_second(data: &Path) {
+    let sealed = names(data, "segz");
+    trade(&sealed[0], &sealed[1]);
+    let end = fs::metadata(&sealed[0]).expect("there").len() as usize;
+    for at in (0..end).step_by(end / 16) {
+        flip(&sealed[0], at);
+        let plan = plan(data);
+        if plan.shortens() && plan.kept_to.get() >= first_in_name(&sealed[1]) {
+            return;
+        }
+        flip(&sealed[0], at);
+    }
+    panic!("no flip leaves a part of {end} bytes good");
+}
+
+fn trade(one: &Path, other: &Path) {
+    let bytes = (fs::read(one).expect("readable"), fs::read(other).expect("readable"));
+    fs::write(one, bytes.1).expect("writable");
+    fs::write(other, bytes.0).expect("writable");
+}
+
+/// The seq that a segment's name says.
+fn first_in_name(path: &Path) -> u64 {
+    path.file_stem().expect("a name").to_string_lossy().parse().expect("digits")
+}
+
+#[test]
+fn the_good_beginning_of_a_file_whose_name_goes_to_another_one_is_written_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    make_log_with_segments_of(dir.path(), 2_000, 40, BLOCKS_SEGMENT_BYTES);
+    let second = first_in_name(&names(dir.path(), "segz")[1]);
+    trade_names_and_damage_the_second(dir.path());
+    let kept = repair_and_check(dir.path(), &repair_options(dir.path()), 2_000);
+    assert!(kept >= second, "some of the second segment is good, not only the first one, which ends at {}", second - 1);
+}
+
+#[test]
+fn a_file_of_the_snapshot_does_not_take_the_place_of_one_that_is_still_read() {
+    let (dir, snapshot) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    make_log_with_segments_of(dir.path(), 2_000, 40, BLOCKS_SEGMENT_BYTES);
+    let sealed = names(dir.path(), "segz");
+    fs::copy(&sealed[0], snapshot.path().join(sealed[0].file_name().expect("a name"))).expect("copied");
+    // The second segment is under the first one's name, and the first is in the snapshot only.
+    trade_names_and_damage_the_second(dir.path());
+    fs::remove_file(&sealed[1]).expect("removable");
+    let options = RepairOptions { snapshot: Some(snapshot.path().to_owned()), ..repair_options(dir.path()) };
+    assert!(repair_and_check(dir.path(), &options, 2_000) >= first_in_name(&sealed[1]));
+}
+
+#[test]
+fn a_plan_over_a_snapshot_of_thousands_of_segments_comes_to_an_end() {
+    const SEGMENTS: u64 = 3_000;
+    let dir = tempfile::tempdir().expect("a directory");
+    // All of them are in the snapshot only, but for the last: it shows that those before it are the log's own.
+    let found = (1..=SEGMENTS).map(|number| {
+        let is_snapshot = number < SEGMENTS;
+        let link = Link {
+            first_seq: Seq::new(number),
+            last_seq: Seq::new(number),
+            log_id: [7; 16],
+            segment_id: number,
+            previous_segment_id: number - 1,
+            previous_checksum: number as u32 - 1,
+            last_checksum: number as u32,
+        };
+        let name = format!("{number:020}.segz");
+        let place = inspect::Place { path: dir.path().join(&name), form: inspect::Form::Sealed, is_snapshot };
+        inspect::Found { place, name, link: Some(link), good_last: Seq::new(number), stop: None }
+    });
+    let survey = inspect::Survey { found: found.collect(), stored_id: Ok(Some([7; 16])) };
+    let plan = chain::plan(&survey, &repair_options(dir.path())).expect("a plan");
+    let restored = plan.steps.iter().filter(|step| matches!(step.action, Action::Restore { .. })).count();
+    assert_eq!((restored as u64, plan.kept_to), (SEGMENTS - 1, Seq::new(SEGMENTS)));
+    assert_eq!(plan.loss, None);
 }
 
 #[test]
@@ -389,12 +476,35 @@ fn a_segment_of_a_copy_that_went_on_by_itself_is_not_taken_from_a_snapshot() {
 /// One damage of a directory.
 #[derive(Clone, Debug)]
 enum Damage {
-    Flip { file: usize, at: usize },
-    Truncate { file: usize, at: usize },
-    Remove { file: usize },
-    Swap { one: usize, other: usize },
-    Double { from: usize, to: usize },
-    Zero { file: usize, at: usize },
+    Flip {
+        file: usize,
+        at: usize,
+    },
+    Truncate {
+        file: usize,
+        at: usize,
+    },
+    Remove {
+        file: usize,
+    },
+    Swap {
+        one: usize,
+        other: usize,
+    },
+    /// Two sealed segments trade names, and one of them is damaged.
+    SwapSegments {
+        one: usize,
+        other: usize,
+        at: usize,
+    },
+    Double {
+        from: usize,
+        to: usize,
+    },
+    Zero {
+        file: usize,
+        at: usize,
+    },
 }
 
 fn damage() -> impl Strategy<Value = Damage> {
@@ -405,6 +515,8 @@ fn damage() -> impl Strategy<Value = Damage> {
         1 => (file.clone(), at.clone()).prop_map(|(file, at)| Damage::Truncate { file, at }),
         1 => file.clone().prop_map(|file| Damage::Remove { file }),
         1 => (file.clone(), file.clone()).prop_map(|(one, other)| Damage::Swap { one, other }),
+        1 => (file.clone(), file.clone(), at.clone())
+            .prop_map(|(one, other, at)| Damage::SwapSegments { one, other, at }),
         1 => (file.clone(), file.clone()).prop_map(|(from, to)| Damage::Double { from, to }),
         1 => (file, at).prop_map(|(file, at)| Damage::Zero { file, at }),
     ]
@@ -430,10 +542,16 @@ fn do_damage(data: &Path, damage: &Damage) {
         Damage::Truncate { file: of, at } => change(file(of), &|bytes| bytes.truncate(at % bytes.len().max(1))),
         Damage::Remove { file: of } => fs::remove_file(file(of)).expect("removable"),
         Damage::Swap { one, other } => {
-            let (one, other) = (file(one), file(other));
-            let bytes = (fs::read(&one).expect("readable"), fs::read(&other).expect("readable"));
-            fs::write(one, bytes.1).expect("writable");
-            fs::write(other, bytes.0).expect("writable");
+            trade(&file(one), &file(other));
+        }
+        Damage::SwapSegments { one, other, at } => {
+            let segments: Vec<&PathBuf> =
+                files.iter().filter(|path| path.extension().is_some_and(|found| found == "segz")).collect();
+            if let [_, _, ..] = segments[..] {
+                let file = |index: usize| segments[index % segments.len()];
+                trade(file(one), file(other));
+                flip(file(one), at);
+            }
         }
         Damage::Double { from, to } => {
             fs::write(file(to), fs::read(file(from)).expect("readable")).expect("writable");
@@ -447,14 +565,19 @@ fn do_damage(data: &Path, damage: &Damage) {
 }
 
 /// A disk whose power goes at the n-th call that changes something, and that stays dark; or one that says it has removed
-/// raw segments and keeps them.
+/// raw segments and keeps them, or that has no hard links.
 #[derive(Clone)]
 struct CutDisk {
     calls: Arc<AtomicI64>,
     keeps_raw: bool,
+    has_links: bool,
 }
 
 impl CutDisk {
+    fn cut_after(calls: i64) -> CutDisk {
+        CutDisk { calls: Arc::new(AtomicI64::new(calls)), keeps_raw: false, has_links: true }
+    }
+
     fn call(&self) -> std::io::Result<()> {
         if self.calls.fetch_sub(1, Ordering::SeqCst) > 0 {
             return Ok(());
@@ -514,6 +637,9 @@ impl Disk for CutDisk {
     }
     fn hard_link(&self, from: &Path, to: &Path) -> std::io::Result<()> {
         self.call()?;
+        if !self.has_links {
+            return Err(std::io::ErrorKind::Unsupported.into());
+        }
         RealDisk.hard_link(from, to)
     }
     fn remove(&self, path: &Path) -> std::io::Result<()> {
@@ -540,26 +666,46 @@ fn a_repair_that_is_interrupted_at_any_step_loses_nothing_and_the_next_one_ends_
     let made = tempfile::tempdir().expect("a directory");
     make_log(made.path(), 1_500, 40);
     let sealed = names(made.path(), "segz");
-    let (first, second) = (fs::read(&sealed[0]).expect("readable"), fs::read(&sealed[1]).expect("readable"));
-    fs::write(&sealed[0], second).expect("writable");
-    fs::write(&sealed[1], first).expect("writable");
+    trade(&sealed[0], &sealed[1]);
     flip(&sealed[2], 30_000);
     fs::remove_file(made.path().join("passport/log.id")).expect("removable");
+    interrupt_at_each_call(made.path(), 1_500, true);
+}
+
+#[test]
+fn a_repair_of_damage_under_another_files_name_can_be_interrupted_at_any_step_too() {
+    let made = tempfile::tempdir().expect("a directory");
+    make_log_with_segments_of(made.path(), 1_800, 40, BLOCKS_SEGMENT_BYTES);
+    trade_names_and_damage_the_second(made.path());
+    interrupt_at_each_call(made.path(), 1_800, true);
+}
+
+#[test]
+fn a_repair_works_where_the_file_system_has_no_hard_links() {
+    let made = tempfile::tempdir().expect("a directory");
+    make_log_with_segments_of(made.path(), 1_800, 40, BLOCKS_SEGMENT_BYTES);
+    trade_names_and_damage_the_second(made.path());
+    interrupt_at_each_call(made.path(), 1_800, false);
+}
+
+/// Repairs copies of a directory, each with the power cut at another call, and then once more.
+fn interrupt_at_each_call(made: &Path, original: u64, has_links: bool) {
     let mut kept_without_a_cut = None;
     for calls in 0.. {
         let dir = tempfile::tempdir().expect("a directory");
-        copy_tree(made.path(), dir.path());
+        copy_tree(made, dir.path());
         let before = tree(dir.path());
         let options = repair_options(dir.path());
-        let disk = CutDisk { calls: Arc::new(AtomicI64::new(calls)), keeps_raw: false };
+        let disk = CutDisk { has_links, ..CutDisk::cut_after(calls) };
         let is_done = plan(dir.path()).apply(&world(disk), &options).is_ok();
         if !is_done {
             let rest = plan(dir.path());
             if !rest.is_empty() {
-                rest.apply(&world(RealDisk), &options).expect("done");
+                let disk = CutDisk { has_links, ..CutDisk::cut_after(i64::MAX) };
+                rest.apply(&world(disk), &options).expect("done");
             }
         }
-        let kept = check_repaired(dir.path(), &options, &before, 1_500);
+        let kept = check_repaired(dir.path(), &options, &before, original);
         let expected = *kept_without_a_cut.get_or_insert(kept);
         assert_eq!(kept, expected, "cut after {calls} calls");
         if is_done {
@@ -576,10 +722,12 @@ proptest! {
     fn whatever_is_damaged_a_repair_leaves_a_prefix_and_keeps_the_rest(
         events in 1u64..1_800,
         group in 1u64..90,
+        has_blocks: bool,
         damages in prop::collection::vec(damage(), 1..4),
     ) {
         let dir = tempfile::tempdir().expect("a directory");
-        make_log(dir.path(), events, group);
+        let segment_bytes = if has_blocks { BLOCKS_SEGMENT_BYTES } else { SEGMENT_BYTES_MIN };
+        make_log_with_segments_of(dir.path(), events, group, segment_bytes);
         for damage in &damages {
             do_damage(dir.path(), damage);
         }

@@ -1,4 +1,4 @@
-//! Bytes of a snapshot: hashed, copied, synced, a piece at a time.
+//! Bytes of a snapshot or of a segment file: hashed, copied, synced, a piece at a time.
 
 use std::io;
 use std::path::Path;
@@ -17,7 +17,7 @@ use crate::units::Seq;
 
 /// The length and the SHA-256 of bytes that go by.
 #[derive(Clone, Default)]
-pub(super) struct Digest {
+pub(in crate::passport) struct Digest {
     hasher: Sha256,
     bytes: u64,
 }
@@ -52,7 +52,7 @@ impl Digest {
 
 /// How long work may go on, and how full it may make the disk.
 #[derive(Clone, Copy)]
-pub(super) struct Bounds<'a> {
+pub(in crate::passport) struct Bounds<'a> {
     /// Looked at between two pieces; `true` ends the work.
     pub is_stopped: &'a AtomicBool,
     /// What a copy leaves free.
@@ -95,7 +95,12 @@ pub(super) fn digest_file(disk: &dyn Disk, path: &Path, bounds: Bounds<'_>) -> R
 
 /// Copies a whole file to a new name and syncs it, with every byte written, zeros too: what is copied may be an active
 /// segment, which is written into later and must have its room by then.
-pub(super) fn copy_file(disk: &dyn Disk, from: &Path, to: &Path, bounds: Bounds<'_>) -> Result<Digest, SnapshotError> {
+pub(in crate::passport) fn copy_file(
+    disk: &dyn Disk,
+    from: &Path,
+    to: &Path,
+    bounds: Bounds<'_>,
+) -> Result<Digest, SnapshotError> {
     let source = disk.open(from, OpenMode::Read).map_err(|error| SnapshotError::io(from, error))?;
     let failed = |error| SnapshotError::io(to, error);
     let len_bytes = source.len_bytes().map_err(|error| SnapshotError::io(from, error))?;

@@ -30,6 +30,7 @@ mod store;
 mod take;
 mod verify;
 
+pub(super) use copy::{Bounds, copy_file};
 pub use manifest::{FileRow, Manifest};
 pub use name::{AUTO_PREFIX, NameError, SnapshotName};
 pub use restore::{RestoreError, Restored, Until, restore};
