@@ -25,8 +25,8 @@ Examples:
 
 The snapshot is read whole and checked before anything is written. The log gets its place whole or not at all; the first
 start builds the boards from it. What was cut off with --until-seq or --until-time can be sent again, and gets new numbers;
-what is in it is known by its messageId as ever. Exit codes: 0 restored; 1 the snapshot is damaged, DIR holds a log, or
-there is no such entry; 2 usage.")]
+what is in it is known by its messageId as ever. A snapshot that ends before N is restored whole, with a note. Exit codes:
+0 restored; 1 the snapshot is damaged, or DIR holds a log; 2 usage.")]
 pub struct RestoreArgs {
     /// A snapshot, or a copy of one
     #[arg(value_name = "SNAPSHOT")]
@@ -60,6 +60,9 @@ pub fn run(args: &RestoreArgs) -> Outcome {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let restored = restore(&disk, &SystemRandom, &snapshot, &to, until)?;
     let last_seq = restored.last_seq.get();
+    if let Some(wanted) = args.until_seq.filter(|wanted| *wanted > last_seq) {
+        output::note(&format!("note: the snapshot ends at seq {last_seq}, before {wanted}; all of it was restored"));
+    }
     if args.json {
         let path = to.to_string_lossy();
         output::print_json(&json!({"path": path, "lastSeq": last_seq, "segments": restored.segments}))?;

@@ -38,7 +38,7 @@ use crate::world::Random;
 pub enum Until {
     /// Where the snapshot does.
     End,
-    /// With this entry.
+    /// With this entry, or where the snapshot does if that is earlier.
     Seq(Seq),
     /// Before the first entry that was received after this time.
     Time(Timestamp),
@@ -66,8 +66,8 @@ pub enum RestoreError {
         .0.len()
     )]
     Damaged(Vec<Finding>),
-    #[error("there is no entry {wanted}: the snapshot holds seq 1 to {last}; name one of these, or a newer snapshot")]
-    Beyond { wanted: Seq, last: Seq },
+    #[error("a log that is restored up to a seq ends with 1 or a later one")]
+    Nothing,
     #[error("the snapshot holds nothing that was received by {0}: its first entry is younger")]
     NothingBefore(String),
     #[error(transparent)]
@@ -134,8 +134,8 @@ fn last_seq(log: &Log, until: Until) -> Result<Seq, RestoreError> {
     let end = log.durable();
     match until {
         Until::End => Ok(end),
-        Until::Seq(wanted) if (Seq::new(1)..=end).contains(&wanted) => Ok(wanted),
-        Until::Seq(wanted) => Err(RestoreError::Beyond { wanted, last: end }),
+        Until::Seq(Seq::ZERO) => Err(RestoreError::Nothing),
+        Until::Seq(wanted) => Ok(wanted.min(end)),
         Until::Time(time) => {
             let mut last = Seq::ZERO;
             log.scan(Seq::ZERO, &mut |entry| {
