@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use super::layout::Layout;
 use super::merge::{Merge, RunInfo, plan_merge};
-use super::run::{Run, RunEntries, file_name};
+#[cfg(test)]
+use super::run::RunEntries;
+use super::run::{Run, file_name};
 use super::run_set::{RunSet, Shared};
 use super::run_writer::RunWriter;
 use super::secret;
@@ -87,10 +89,8 @@ impl Upkeep {
         Ok(true)
     }
 
-    /// Reads a whole run and checks every block and the order of its keys: for a background scrub and for `verify`.
-    ///
-    /// # Errors
-    /// [`KeyError::Damaged`] names the run.
+    /// Reads a whole run and checks every block and the order of its keys, for the tests of what damage does.
+    #[cfg(test)]
     pub fn scrub(&self, run: SeqRange) -> Result<(), KeyError> {
         let runs = self.shared.runs.load_full();
         for run in runs.as_slice().iter().filter(|candidate| candidate.range() == run) {
