@@ -121,7 +121,7 @@ impl<const K: usize> Rows<K> {
         }
         let mut rows = std::mem::take(&mut self.open);
         // Stable: the older row of two with one key stays before the newer one.
-        rows.sort_by(|a, b| a.key.cmp(&b.key));
+        rows.sort_by_key(|row| row.key);
         merge_equals(&mut rows, self.merge);
         self.sealed.push(Arc::new(rows));
         while let [.., before, last] = self.sealed.as_slice()
@@ -316,7 +316,7 @@ fn write_run<const K: usize>(
 fn merged<const K: usize>(parts: &[&[Row<K>]], merge: Merge<K>) -> Vec<Row<K>> {
     let mut all = parts.concat();
     // A stable sort finds the sorted parts and merges them.
-    all.sort_by(|a: &Row<K>, b| a.key.cmp(&b.key));
+    all.sort_by_key(|row: &Row<K>| row.key);
     merge_equals(&mut all, merge);
     all
 }
