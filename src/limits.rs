@@ -90,6 +90,10 @@ pub const SCRUB_BYTES_PER_SECOND_DEFAULT: u64 = 8 * 1024 * 1024;
 pub const SCRUB_INTERVAL_SECONDS_DEFAULT: u64 = 24 * 3600;
 pub const SCRUB_FIRST_AFTER_MS: u64 = 10_000;
 
+/// Days that the analytics functions look back over: default and most.
+pub const DAYS_DEFAULT: u16 = 30;
+pub const DAYS_MAX: u64 = 365;
+
 /// Rows of a list: default and most.
 pub const LIST_LIMIT_DEFAULT: usize = 100;
 pub const LIST_LIMIT_MAX: usize = 1000;

@@ -7,6 +7,7 @@ mod admin;
 mod artists;
 mod boards;
 mod consumers;
+mod counts;
 mod entries;
 mod health;
 mod metrics;
@@ -72,6 +73,7 @@ impl App for Api {
         routes.extend(stream::routes());
         routes.extend(boards::routes());
         routes.extend(artists::routes());
+        routes.extend(counts::routes());
         routes.extend(consumers::routes());
         routes.extend(health::routes());
         routes.extend(metrics::routes());
