@@ -44,6 +44,7 @@ struct Stored {
     kind: &'static str,
     at_micros: i64,
     received_micros: i64,
+    user_id: String,
     payload: String,
 }
 
@@ -116,11 +117,11 @@ impl Source {
                 format!(r#""targetId":"t{number}","targetType":"track","platform":"x","artistId":"{artist}""#),
             ),
         };
+        let user_id = format!("user-{:06}", self.random.below(200_000));
         let payload = format!(
-            r#"{{"type":"{kind}","userId":"user-{:06}","at":"2026-05-01T20:15:00.250Z","messageId":"b1c9-{number}-{pick}",{fields},"sessionId":"s-{number}","note":"kept as it came"}}"#,
-            self.random.below(200_000)
+            r#"{{"type":"{kind}","userId":"{user_id}","at":"2026-05-01T20:15:00.250Z","messageId":"b1c9-{number}-{pick}",{fields},"sessionId":"s-{number}","note":"kept as it came"}}"#,
         );
-        Stored { kind, at_micros: self.at(), received_micros: self.now_micros, payload }
+        Stored { kind, at_micros: self.at(), received_micros: self.now_micros, user_id, payload }
     }
 }
 
@@ -170,7 +171,7 @@ fn run(batch: usize, events: usize, step_micros: i64) {
                 at_corrected: false,
                 event_type: event.kind,
                 message_id: "m",
-                user_id: "u",
+                user_id: &event.user_id,
                 session_id: None,
                 device_id: None,
                 source: "api",

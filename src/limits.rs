@@ -104,6 +104,8 @@ pub const MIN_SEQ_WAIT_MS: u64 = 2000;
 pub const CURRENT_WAIT_MS: u64 = 500;
 /// Rendered pages kept of each board.
 pub const BOARD_PAGES_MAX: usize = 8;
+/// Rendered pages kept of all top lists.
+pub const TOP_PAGES_MAX: usize = 32;
 /// Entries that a stream reads at once.
 pub const STREAM_PIECE_ENTRIES: usize = 256;
 

@@ -1,5 +1,6 @@
 //! Metrics, their top lists, and rollups.
 
+use super::pages::Pages;
 use super::{Api, unknown_artist};
 use crate::coliseum::View;
 use crate::coliseum::metrics::{Granularity, SubjectKind};
@@ -8,7 +9,7 @@ use crate::http::Ask;
 use crate::http::query::{LIMIT, invalid};
 use crate::http::reply;
 use crate::http::route::{Answer, Handler, JSON, Kind, Param, Route};
-use crate::limits::{ID_BYTES_MAX, LIST_LIMIT_DEFAULT};
+use crate::limits::{ID_BYTES_MAX, LIST_LIMIT_DEFAULT, TOP_PAGES_MAX};
 use crate::problem::{Problem, Slug};
 use crate::read::counts::{self, Subject};
 use crate::units::Window;
@@ -89,9 +90,24 @@ fn top(api: &Api, ask: &Ask<'_>) -> Answer {
     let metric = metric_of(&ask.path("metric"))?;
     let kind = kind_of(ask)?;
     let limit = ask.query.number("limit").map_or(LIST_LIMIT_DEFAULT, |limit| limit as usize);
-    let view = api.view();
-    let body = counts::top(&view, kind, metric, currency(ask), window(ask), limit);
-    Ok(reply::applied(reply::json(body), view.applied()))
+    let (window, view) = (window(ask), api.view());
+    let currency = if metric.is_money() { currency(ask) } else { CURRENCY_DEFAULT };
+    let key = TopKey { kind, metric, currency: currency.into(), window, limit };
+    let page = api.tops.get(&view, key, TOP_PAGES_MAX, || counts::top(&view, kind, metric, currency, window, limit));
+    Ok(page.rendered.reply(ask.headers))
+}
+
+/// The pages of top lists that were rendered last.
+pub type TopPages = Pages<TopKey>;
+
+/// Which page of which list.
+#[derive(PartialEq)]
+pub struct TopKey {
+    kind: SubjectKind,
+    metric: Metric,
+    currency: String,
+    window: Window,
+    limit: usize,
 }
 
 /// `GET /api/coliseum/rollups`

@@ -11,6 +11,7 @@ mod counts;
 mod entries;
 mod health;
 mod metrics;
+mod pages;
 mod shorthands;
 mod snapshots;
 mod stream;
@@ -35,6 +36,7 @@ use crate::read::{ReadFailure, Reader};
 use crate::units::Seq;
 
 pub use boards::BoardPages;
+pub use counts::TopPages;
 
 /// What every handler may use.
 pub struct Api {
@@ -51,6 +53,7 @@ pub struct Api {
     /// Free space under which the log takes no writes.
     pub min_free_bytes: u64,
     pub pages: BoardPages,
+    pub tops: TopPages,
     pub snapshots: Arc<Store>,
     /// Held by the one request that takes a snapshot, so that those who wait keep no thread.
     pub taking_snapshot: Arc<Semaphore>,

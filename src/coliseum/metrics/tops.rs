@@ -97,3 +97,83 @@ impl Top {
         self.board = Arc::new(Board::default().changed(changes, ids));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coliseum::metrics::SubjectKind;
+    use crate::coliseum::metrics::series::Series;
+    use crate::coliseum::metrics::totals::Totals;
+    use crate::event::Metric;
+    use proptest::prelude::*;
+
+    /// Ids whose byte order is not the order of the numbers.
+    fn ids(len: u32) -> Vec<Arc<str>> {
+        (0..len).map(|number| format!("{}-{number}", number % 97).into()).collect()
+    }
+
+    /// What a list is, said plainly.
+    fn expected(sums: &[(u64, i128)], ids: &[Arc<str>]) -> Vec<(i128, u64, u32)> {
+        let mut all: Vec<(i128, u64, u32)> =
+            (0..).zip(sums).filter(|(_, (count, _))| *count > 0).map(|(n, (count, sum))| (*sum, *count, n)).collect();
+        all.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| ids[a.2 as usize].cmp(&ids[b.2 as usize])));
+        all
+    }
+
+    /// Lists of `subjects`, changed in rounds; some rounds take from many, so that the list runs short.
+    fn check(metric: Metric, subjects: u32, seed: u64, rounds: usize, largest: u64) {
+        let ids = ids(subjects);
+        let series = Series::metric(metric, metric.is_money().then_some(0));
+        let (mut totals, mut top) = (Totals::default(), Top::default());
+        let mut sums = vec![(0u64, 0i128); subjects as usize];
+        let mut random = seed | 1;
+        let mut next = |bound: u64| {
+            random ^= random >> 12;
+            random ^= random << 25;
+            random ^= random >> 27;
+            (random.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 20) % bound
+        };
+        for round in 0..rounds {
+            for number in 0..subjects {
+                let cell = &mut sums[number as usize];
+                let leaves = round % 3 == 2 && cell.0 > 0 && next(4) > 0;
+                let (effect, count, sum) = match leaves {
+                    true => (-1i8, cell.0, cell.1),
+                    false if next(3) == 0 => (1, 1, if series.sum_is_count() { 1 } else { next(largest) as i128 - 1 }),
+                    false => continue,
+                };
+                *cell = match leaves {
+                    true => (0, 0),
+                    false => (cell.0 + count, cell.1 + sum),
+                };
+                totals.add(SubjectKind::User, number, series, [effect, 0, 0], (count, sum));
+            }
+            let Some((_, column)) = totals.columns_mut(SubjectKind::User).next() else { continue };
+            let changed = column.unshown.take();
+            let shown = top.update(column, Window::Days7, &changed, &ids);
+            let expected = expected(&sums, &ids);
+            assert_eq!(shown.total, expected.len() as u64);
+            let found: Vec<(i128, u64, u32)> = (shown.board.iter_from(0).take(LIST_LIMIT_MAX))
+                .map(|place| (place.score, column.total(place.number, Window::Days7).count, place.number))
+                .collect();
+            assert_eq!(found, expected[..expected.len().min(LIST_LIMIT_MAX)], "round {round}");
+            if !series.sum_is_count() {
+                found.iter().for_each(|(_, count, number)| assert_eq!(shown.counts[number], *count));
+            }
+        }
+    }
+
+    #[test]
+    fn a_list_of_many_is_cut_and_made_anew_and_its_first_thousand_are_always_right() {
+        check(Metric::MoneySpent, 3 * LISTED_MAX as u32, 11, 9, 1_000_000);
+        check(Metric::VotesCast, 3 * LISTED_MAX as u32, 5, 7, 3);
+        check(Metric::Shares, 2 * LISTED_MAX as u32, 7, 7, 1);
+    }
+
+    proptest! {
+        #[test]
+        fn a_list_of_few_is_always_right(subjects in 1u32..60, seed in any::<u64>(), largest in 1u64..9) {
+            check(Metric::MoneySpent, subjects, seed, 8, largest);
+        }
+    }
+}
