@@ -13,6 +13,7 @@
 //! ([`totals`]), a list its first thousands ([`tops`]).
 
 mod analytics;
+mod by_number;
 mod series;
 mod tops;
 mod totals;
@@ -35,6 +36,7 @@ use crate::projection::StoreError;
 use crate::projection::names::{self, Held, Names};
 use crate::projection::rows::{self, Rows};
 use crate::units::{Domain, Minute, Window};
+use by_number::ByNumber;
 use series::{Series, key_of};
 use tops::{Shown, Top};
 use totals::{Effect, Totals};
@@ -69,7 +71,7 @@ pub(super) struct Metrics {
     /// The minute that the totals are valid at.
     minute: i64,
     tops: imbl::HashMap<(u32, u32), Arc<Shown>>,
-    lists: std::collections::HashMap<(u32, u32), Top>,
+    lists: ByNumber<(u32, u32), Top>,
 }
 
 /// One event, as far as it counts.

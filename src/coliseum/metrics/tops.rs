@@ -1,19 +1,21 @@
-//! Top lists: the subjects of a metric by sum, and by id where sums are equal. A list holds the first thousands in order
+//! Top lists: the subjects of a metric by sum, and by id where sums are equal. A list holds the first two or three thousand in order
 //! and knows its last place, below which nobody is listed: readers ask for at most a thousand. One that changes enters or
 //! leaves by that place; a list that has grown too short is made anew from all totals, one too long is cut.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::by_number::ByNumber;
 use super::totals::Column;
 use crate::coliseum::board::{Board, Changes, Ids, Place};
 use crate::limits::LIST_LIMIT_MAX;
 use crate::units::Window;
 
 /// How many a list holds when it is made anew or cut, and how many it may hold before it is cut.
-const LISTED: usize = 4 * LIST_LIMIT_MAX;
-const LISTED_MAX: usize = 2 * LISTED;
+const LISTED: usize = 2 * LIST_LIMIT_MAX;
+const LISTED_MAX: usize = 3 * LIST_LIMIT_MAX;
+/// From so many changes on a list is made anew from all totals: after a start, and where a large batch was folded.
+const MADE_ANEW_FROM: usize = 4 * LISTED_MAX;
 
 /// What readers get.
 #[derive(Clone)]
@@ -30,7 +32,7 @@ pub struct Shown {
 pub(super) struct Top {
     board: Arc<Board>,
     /// Who is listed, with which sum.
-    listed: HashMap<u32, i128>,
+    listed: ByNumber<u32, i128>,
     counts: imbl::HashMap<u32, u64>,
     /// The last place that is listed; `None` while everybody is.
     last: Option<Place>,
@@ -39,8 +41,9 @@ pub(super) struct Top {
 impl Top {
     /// Brings the list up to date with `changed` subjects, which may be more than have changed.
     pub fn update(&mut self, column: &Column, window: Window, changed: &[u32], ids: &impl Ids) -> Shown {
+        let is_made_anew = changed.len() > MADE_ANEW_FROM;
         let mut changes = Changes::default();
-        for &number in changed {
+        for &number in if is_made_anew { &[] } else { changed } {
             let total = column.total(number, window);
             let place = Place { score: total.sum, number };
             let belongs = total.count > 0 && self.last.is_none_or(|last| place.cmp(&last, ids) != Ordering::Greater);
@@ -68,7 +71,7 @@ impl Top {
             self.board = Arc::new(self.board.changed(changes, ids));
         }
         let total = column.known(window);
-        if self.board.len() < LIST_LIMIT_MAX && (self.board.len() as u64) < total {
+        if is_made_anew || (self.board.len() < LIST_LIMIT_MAX && (self.board.len() as u64) < total) {
             let all = column.subjects().filter_map(|number| {
                 let total = column.total(number, window);
                 (total.count > 0).then_some(Place { score: total.sum, number })
@@ -168,6 +171,7 @@ mod tests {
         check(Metric::MoneySpent, 3 * LISTED_MAX as u32, 11, 9, 1_000_000);
         check(Metric::VotesCast, 3 * LISTED_MAX as u32, 5, 7, 3);
         check(Metric::Shares, 2 * LISTED_MAX as u32, 7, 7, 1);
+        check(Metric::MoneyEarned, 2 * MADE_ANEW_FROM as u32, 7, 7, 1_000);
     }
 
     proptest! {

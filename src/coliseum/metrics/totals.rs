@@ -1,8 +1,7 @@
 //! Counts and sums of every subject in the three windows, where the fold adds to them. Readers get lists and rows instead
 //! ([`super::tops`], [`super::MetricsView`]), so that nothing here is shared.
 
-use std::collections::HashMap;
-
+use super::by_number::ByNumber;
 use super::series::{Series, SubjectKind};
 use crate::coliseum::Marks;
 use crate::projection::StoreError;
@@ -129,8 +128,8 @@ impl Column {
 /// All columns, and the totals of everything.
 #[derive(Default)]
 pub(super) struct Totals {
-    columns: [HashMap<Series, Column>; SubjectKind::LISTED.len()],
-    global: HashMap<Series, [Total; 3]>,
+    columns: [ByNumber<Series, Column>; SubjectKind::LISTED.len()],
+    global: ByNumber<Series, [Total; 3]>,
     global_unflushed: bool,
 }
 
@@ -150,7 +149,7 @@ impl Totals {
         self.columns[kind.index()].iter_mut().map(|(series, column)| (*series, column))
     }
 
-    pub fn global(&self) -> &HashMap<Series, [Total; 3]> {
+    pub fn global(&self) -> &ByNumber<Series, [Total; 3]> {
         &self.global
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::Words;
+use super::by_number::ByNumber;
 use super::series::{Series, SubjectKind, key_of, minute_of};
 use super::tops::Shown;
 use super::totals::Total;
@@ -25,7 +26,7 @@ pub struct MetricsView {
     pub(super) base_currency: Arc<str>,
     /// An error is kept until somebody needs the rows.
     pub(super) rows: Result<Snapshot<5>, String>,
-    pub(super) global: HashMap<Series, [Total; 3]>,
+    pub(super) global: ByNumber<Series, [Total; 3]>,
     pub(super) tops: imbl::HashMap<(u32, u32), Arc<Shown>>,
 }
 
