@@ -10,6 +10,7 @@ pub mod counts;
 pub mod entries;
 pub mod json;
 pub mod mutations;
+pub mod report;
 
 use std::sync::Arc;
 

@@ -67,7 +67,7 @@ impl Granularity {
     pub fn from_name(name: &str) -> Option<Granularity> {
         Granularity::ALL.into_iter().find(|granularity| granularity.name() == name)
     }
-    const fn minutes(self) -> i64 {
+    pub const fn minutes(self) -> i64 {
         [60, MINUTES_PER_DAY, 7 * MINUTES_PER_DAY][self as usize]
     }
     /// The first minute of the bucket that holds a minute.
@@ -174,20 +174,37 @@ impl MetricsView {
             start if start == minute => minute - 1,
             start => start + granularity.minutes() - 1,
         };
-        let (after, last) = (from.map(before), to.map(before));
+        let range = (from.map(before), to.map(before));
+        let mut buckets = self.gather(kind, subject, range, |minute| granularity.start_of(minute))?;
+        buckets.retain(|_, bucket| !bucket.metrics.is_empty() || bucket.domains != [0; 4]);
+        Ok(buckets)
+    }
+
+    /// What happened to a subject after a minute, or ever.
+    pub fn since(&self, kind: SubjectKind, subject: u32, after: Option<i64>) -> Result<Bucket, StoreError> {
+        let mut buckets = self.gather(kind, subject, (after, None), |_| 0)?;
+        Ok(buckets.remove(&0).unwrap_or_default())
+    }
+
+    /// What happened to a subject with `after < minute <= last`, by what `start_of` makes of the minute.
+    fn gather(
+        &self,
+        kind: SubjectKind,
+        subject: u32,
+        (after, last): (Option<i64>, Option<i64>),
+        start_of: impl Fn(i64) -> i64,
+    ) -> Result<BTreeMap<i64, Bucket>, StoreError> {
         let mut buckets: BTreeMap<i64, Bucket> = BTreeMap::new();
         let currencies = self.words.currencies.hold();
         let mut names: HashMap<u32, Arc<str>> = HashMap::new();
         let mut take = |row: &Row<5>| {
             let Some((_, series)) = Series::split(row.key[1]) else { return };
-            let minute = minute_of(row.key[2], row.key[4]);
-            let bucket = buckets.entry(granularity.start_of(minute)).or_default();
+            let bucket = buckets.entry(start_of(minute_of(row.key[2], row.key[4]))).or_default();
             if let Some(domain) = series.as_domain() {
                 bucket.domains[domain.index()] += row.sum;
             } else if let Some((metric, currency)) = series.as_metric() {
-                let currency = currency
-                    .map(|number| names.entry(number).or_insert_with(|| currencies.name(number).into()).clone());
-                bucket.metrics.entry((metric, currency)).or_default().add(1, row.count, row.sum);
+                let name = |number| names.entry(number).or_insert_with(|| currencies.name(number).into()).clone();
+                bucket.metrics.entry((metric, currency.map(name))).or_default().add(1, row.count, row.sum);
             }
         };
         for metric in Metric::ALL.into_iter().filter(|metric| !metric.is_money()) {
@@ -198,17 +215,14 @@ impl MetricsView {
                 self.scan(subject, kind, Series::domain(domain), after, last, &mut take)?;
             }
         }
-        let (first, end) = (
-            [subject, Series::MONEY.of(kind), 0, 0, 0],
-            [subject, Series::LAST.of(kind), u32::MAX, u32::MAX, u32::MAX],
-        );
+        let (first, end) = (Series::MONEY.of(kind), Series::LAST.of(kind));
+        let (first, end) = ([subject, first, 0, 0, 0], [subject, end, u32::MAX, u32::MAX, u32::MAX]);
         self.rows()?.scan(&first, &end, &mut |row| {
             let minute = minute_of(row.key[2], row.key[4]);
             if after.is_none_or(|after| minute > after) && last.is_none_or(|last| minute <= last) {
                 take(row);
             }
         })?;
-        buckets.retain(|_, bucket| !bucket.metrics.is_empty() || bucket.domains != [0; 4]);
         Ok(buckets)
     }
 
