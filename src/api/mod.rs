@@ -7,6 +7,7 @@ mod admin;
 mod artists;
 mod boards;
 mod consumers;
+mod entitlements;
 mod entries;
 mod health;
 mod metrics;
@@ -22,6 +23,7 @@ use tokio::sync::Semaphore;
 
 use crate::capture::{CaptureContext, CaptureLimits};
 use crate::clock::Clock;
+use crate::coliseum::plans::Plans;
 use crate::coliseum::{Coliseum, View};
 use crate::http::{self, App, Derived, Route};
 use crate::limits::CURRENT_WAIT_MS;
@@ -49,6 +51,8 @@ pub struct Api {
     pub coliseum: Handle<Coliseum>,
     /// Every projection, the coliseum among them.
     pub consumers: Consumers,
+    /// What comes with each plan.
+    pub plans: Plans,
     pub capture: CaptureLimits,
     /// Whether answers wait for the sync.
     pub durable_answers: bool,
@@ -81,6 +85,7 @@ impl App for Api {
         routes.extend(stream::routes());
         routes.extend(boards::routes());
         routes.extend(artists::routes());
+        routes.extend(entitlements::routes());
         routes.extend(consumers::routes());
         routes.extend(health::routes());
         routes.extend(metrics::routes());

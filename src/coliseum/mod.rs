@@ -13,6 +13,7 @@
 
 pub mod artists;
 pub mod board;
+pub mod entitlements;
 mod events;
 mod flush;
 mod ledger;
@@ -20,6 +21,7 @@ pub mod lineup;
 pub mod minutes;
 mod pages;
 pub mod past;
+pub mod plans;
 pub mod rules;
 pub mod scoring;
 mod tables;
@@ -46,6 +48,7 @@ use crate::units::{Domain, Minute, Seq, Timestamp};
 
 use artists::Artists;
 use board::{Board, Changes};
+use entitlements::Entitlements;
 use events::{Attendance, EventNo, Events};
 use ledger::Unflushed;
 use lineup::Lineup;
@@ -65,6 +68,7 @@ pub struct Coliseum {
     /// By artist.
     totals: Vec<Totals>,
     events: Events,
+    entitlements: Entitlements,
     unconverted: u64,
     unflushed: Unflushed,
     dirty: Dirty,
@@ -143,6 +147,7 @@ impl Projection for Coliseum {
             artists: Artists::default(),
             totals: Vec::new(),
             events: Events::default(),
+            entitlements: Entitlements::default(),
             unconverted: 0,
             unflushed: Unflushed::default(),
             dirty: Dirty::default(),
@@ -202,6 +207,7 @@ impl Projection for Coliseum {
             let lineup = self.events.lineup(id).map(Arc::as_ref);
             events.insert(number, flush::encode_event(number, id, lineup).as_slice()).map_err(failed)?;
         }
+        self.entitlements.flush(transaction)?;
         tables::put_counter(&mut meta, META_FLUSHES, flush)?;
         tables::put_counter(&mut meta, META_UNCONVERTED, self.unconverted)
     }
@@ -218,6 +224,7 @@ impl Projection for Coliseum {
             boards: self.shown_boards.clone(),
             listed: self.events.listed().clone(),
             events_of: self.events.of_artist().clone(),
+            entitlements: self.entitlements.by_user().clone(),
             unconverted: self.unconverted,
             ledger: self.unflushed.ledger(&self.database),
         })
@@ -265,6 +272,7 @@ impl Coliseum {
                 self.events.set_lineup(event, Lineup::from_stays(stays.clone()), &stays);
             }
         }
+        self.entitlements = Entitlements::load(&transaction)?;
         (0..self.totals.len() as u32).for_each(|artist| self.dirty.shown.add(artist));
         Ok(())
     }
@@ -302,7 +310,10 @@ impl Coliseum {
                 self.dirty.cards.add(artist.get());
                 self.fold_own_credits(entry, facts);
             }
-            _ => self.fold_own_credits(entry, facts),
+            _ => {
+                self.entitlements.note(entry, facts);
+                self.fold_own_credits(entry, facts);
+            }
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 //! | `artists` | number | id and profile |
 //! | `alltime` | number / 64 | 64 artists' all-time sums |
 //! | `events` | number | id and line-up |
+//! | `entitlements` | user | what the user was last given |
 //! | `attendances` | event, first seq | attendances that one flush brought |
 //! | `hours` | hour, flush | rows by minute, see `pages` |
 //! | `days` | day, flush | the same rows by day |
@@ -20,7 +21,7 @@ use redb::{ReadableDatabase, TableDefinition};
 use crate::projection::StoreError;
 
 /// Names the layout of tables and values; another one means a rebuild.
-pub const LAYOUT_VERSION: u8 = 1;
+pub const LAYOUT_VERSION: u8 = 2;
 /// One decoded value may not claim more; pages are read number by number.
 const VALUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Artists in one value of `alltime`: few keys a flush, and little to write again for one artist.
@@ -30,6 +31,7 @@ pub const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 pub const ARTISTS: TableDefinition<u32, &[u8]> = TableDefinition::new("artists");
 pub const ALLTIME: TableDefinition<u32, &[u8]> = TableDefinition::new("alltime");
 pub const EVENTS: TableDefinition<u32, &[u8]> = TableDefinition::new("events");
+pub const ENTITLEMENTS: TableDefinition<&str, &[u8]> = TableDefinition::new("entitlements");
 pub const ATTENDANCES: TableDefinition<(u32, u64), &[u8]> = TableDefinition::new("attendances");
 pub const HOURS: TableDefinition<(i64, u64), &[u8]> = TableDefinition::new("hours");
 pub const DAYS: TableDefinition<(i64, u64), &[u8]> = TableDefinition::new("days");
@@ -161,6 +163,7 @@ pub fn create(database: &redb::Database) -> Result<(), StoreError> {
     transaction.open_table(ARTISTS).map_err(failed)?;
     transaction.open_table(ALLTIME).map_err(failed)?;
     transaction.open_table(EVENTS).map_err(failed)?;
+    transaction.open_table(ENTITLEMENTS).map_err(failed)?;
     transaction.open_table(ATTENDANCES).map_err(failed)?;
     transaction.open_table(HOURS).map_err(failed)?;
     transaction.open_table(DAYS).map_err(failed)?;

@@ -237,10 +237,18 @@ fn operations() -> Vec<(&'static str, Value)> {
         [
             ("plan", json!({"enum": ["free", "basic", "pro", "enterprise"]})),
             ("domains", list(json!({"enum": ["A", "T", "G", "C"]}))),
-            ("leaderboardDepth", integer()),
+            ("leaderboardDepth", or_null(integer())),
             ("expiresAt", or_null(time())),
         ],
     );
+    let of_user = object([
+        ("userId", text()),
+        ("plan", json!({"enum": ["free", "basic", "pro", "enterprise"]})),
+        ("domains", list(json!({"enum": ["A", "T", "G", "C"]}))),
+        ("leaderboardDepth", or_null(integer())),
+        ("expiresAt", or_null(time())),
+        ("appliedSeq", seq()),
+    ]);
     let profile = with_optional(
         object([("artistName", text())]),
         [("genres", list(text())), ("homeCity", text()), ("at", time()), ("messageId", text())],
@@ -273,6 +281,7 @@ fn operations() -> Vec<(&'static str, Value)> {
         ("DeadLetters", object([("deadLetters", list(reference("DeadLetter")))])),
         ("DeadLetter", dead_letter),
         ("Entitlements", entitlements),
+        ("UserEntitlements", of_user),
         ("ArtistProfile", profile),
         ("EventSchedule", schedule),
         (

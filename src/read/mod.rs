@@ -5,6 +5,7 @@
 
 pub mod artists;
 pub mod boards;
+pub mod entitlements;
 pub mod entries;
 pub mod json;
 pub mod mutations;
