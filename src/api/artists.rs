@@ -1,14 +1,17 @@
 //! One artist.
 
+use hyper::StatusCode;
+
 use super::counts::{FROM, GRANULARITY, TO, granularity};
 use super::{Api, OF_COLISEUM, unknown_artist};
 use crate::coliseum::metrics::{Days, SubjectKind};
 use crate::http::Ask;
 use crate::http::query::LIMIT;
-use crate::http::reply;
-use crate::http::route::{Answer, Handler, JSON, Kind, Param, Route};
+use crate::http::reply::{self, ReplyBody};
+use crate::http::route::{Answer, CSV, HTML, Handler, JSON, Kind, Param, Route};
 use crate::limits::{DAYS_DEFAULT, DAYS_MAX, LIST_LIMIT_DEFAULT};
 use crate::read::counts::{self, Subject};
+use crate::read::report::{Format, Report};
 use crate::read::{self, artists};
 use crate::units::Seq;
 
@@ -94,7 +97,7 @@ fn report(api: &Api, ask: &Ask<'_>) -> Answer {
     let format = ask.query.text(FORMAT.name).and_then(Format::from_name).unwrap_or(Format::Json);
     let view = api.coliseum.view();
     let report = Report::of(&view, &artist_id, days(ask))?.ok_or_else(|| unknown_artist(&artist_id))?;
-    let reply = reply::with_body(StatusCode::OK, format.media_type(), ReplyBody::whole(report.render(format).into()));
+    let reply = reply::with_body(StatusCode::OK, format.media_type(), ReplyBody::whole(report.render(format)));
     Ok(reply::applied(reply, view.applied()))
 }
 

@@ -7,6 +7,7 @@ pub mod analytics;
 pub mod artists;
 pub mod boards;
 pub mod counts;
+pub mod entitlements;
 pub mod entries;
 pub mod json;
 pub mod mutations;

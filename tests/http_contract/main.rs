@@ -7,6 +7,7 @@ mod harness;
 mod model;
 
 mod bodies;
+mod entitlements;
 mod events;
 mod idempotency;
 mod reads;

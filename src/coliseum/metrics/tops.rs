@@ -2,8 +2,8 @@
 //! list holds the first one or two thousand and knows its last place, below which nobody is listed. One that changes enters
 //! or leaves by that place; a list that has grown too short is made anew from all totals, one too long is cut.
 //!
-//! A view gets the list as it is, without an order: the first reader of a view that asks for it puts it in order, the others
-//! find it so. Under load most lists of most views are asked for by nobody.
+//! A view gets the list as an older one, without an order, and what has changed since: the first reader of a view that asks
+//! for it puts it together and in order, the others find it so. Under load most lists of most views are asked for by nobody.
 
 use std::cmp::Ordering;
 use std::sync::{Arc, OnceLock};
@@ -27,15 +27,33 @@ type Listed = (u32, Total);
 pub struct Shown {
     /// Subjects with a count over 0.
     pub(super) total: u64,
-    listed: Arc<Vec<Listed>>,
+    base: Arc<Vec<Listed>>,
+    changes: Option<Arc<Changes>>,
     in_order: OnceLock<Vec<Listed>>,
+}
+
+/// What one view changed of a list, behind what those before it did.
+struct Changes {
+    /// `None`: listed no more.
+    changed: Vec<(u32, Option<Total>)>,
+    before: Option<Arc<Changes>>,
 }
 
 impl Shown {
     /// The first subjects, at least [`LIST_LIMIT_MAX`] of them if there are so many.
     pub(super) fn in_order(&self, ids: &impl Ids) -> &[Listed] {
         self.in_order.get_or_init(|| {
-            let mut rows = Vec::clone(&self.listed);
+            let mut newest: ByNumber<u32, Option<Total>> = ByNumber::default();
+            let mut changes = &self.changes;
+            while let Some(of_view) = changes {
+                of_view.changed.iter().for_each(|(number, total)| {
+                    newest.entry(*number).or_insert(*total);
+                });
+                changes = &of_view.before;
+            }
+            let unchanged = self.base.iter().filter(|(number, _)| !newest.contains_key(number)).copied();
+            let mut rows: Vec<Listed> = unchanged.collect();
+            rows.extend(newest.iter().filter_map(|(number, total)| Some((*number, (*total)?))));
             rows.sort_unstable_by(|a, b| place(a).cmp(&place(b), ids));
             rows.truncate(LIST_LIMIT_MAX);
             rows
@@ -56,6 +74,10 @@ pub(super) struct Top {
     slots: ByNumber<u32, u32>,
     /// The last place that is listed; `None` while everybody is.
     last: Option<Place>,
+    /// What views are given: the list as it was once, the changes since then and how many there are.
+    base: Arc<Vec<Listed>>,
+    changes: Option<Arc<Changes>>,
+    changes_len: usize,
 }
 
 impl Top {
@@ -65,24 +87,34 @@ impl Top {
         if changed.len() > MADE_ANEW_FROM {
             self.make_anew(column, window, ids);
         } else {
+            let mut changes = Vec::new();
             for &number in changed {
                 let listed = (number, column.total(number, window));
                 let is_beyond = |last: Place| place(&listed).cmp(&last, ids) == Ordering::Greater;
-                self.put(listed, listed.1.count > 0 && !self.last.is_some_and(is_beyond));
+                self.put(listed, listed.1.count > 0 && !self.last.is_some_and(is_beyond), &mut changes);
             }
             if self.listed.len() < LIST_LIMIT_MAX && (self.listed.len() as u64) < known {
                 self.make_anew(column, window, ids);
             } else if self.listed.len() > LISTED_MAX {
                 let all = std::mem::take(&mut self.listed);
                 self.list(all, ids);
+            } else if self.changes_len + changes.len() > LISTED {
+                self.rebase();
+            } else if !changes.is_empty() {
+                self.changes_len += changes.len();
+                self.changes = Some(Arc::new(Changes { changed: changes, before: self.changes.take() }));
             }
         }
-        Shown { total: known, listed: Arc::new(self.listed.clone()), in_order: OnceLock::new() }
+        Shown { total: known, base: self.base.clone(), changes: self.changes.clone(), in_order: OnceLock::new() }
     }
 
-    fn put(&mut self, listed: Listed, belongs: bool) {
+    fn put(&mut self, listed: Listed, belongs: bool, changes: &mut Vec<(u32, Option<Total>)>) {
         let number = listed.0;
-        match self.slots.get(&number) {
+        let slot = self.slots.get(&number);
+        if belongs || slot.is_some() {
+            changes.push((number, belongs.then_some(listed.1)));
+        }
+        match slot {
             Some(slot) if belongs => self.listed[*slot as usize] = listed,
             Some(slot) => {
                 let slot = *slot;
@@ -116,6 +148,13 @@ impl Top {
         }
         self.slots = (0..).zip(&all).map(|(slot, (number, _))| (*number, slot)).collect();
         self.listed = all;
+        self.rebase();
+    }
+
+    fn rebase(&mut self) {
+        self.base = Arc::new(self.listed.clone());
+        self.changes = None;
+        self.changes_len = 0;
     }
 }
 
@@ -170,7 +209,7 @@ mod tests {
                 totals.add(SubjectKind::User, number, series, [effect, 0, 0], (count, sum));
             }
             let Some((_, column)) = totals.columns_mut(SubjectKind::User).next() else { continue };
-            let changed = column.unshown.take();
+            let changed = column.unshown.take_unsorted();
             let shown = top.update(column, Window::Days7, &changed, &ids);
             let expected = expected(&sums, &ids);
             assert_eq!(shown.total, expected.len() as u64);

@@ -153,7 +153,7 @@ impl Totals {
     pub fn unflushed(&mut self, each: &mut impl FnMut([u32; 3], Total)) {
         for kind in SubjectKind::LISTED {
             for (series, column) in &mut self.columns[kind.index()] {
-                for subject in column.unflushed.take() {
+                for subject in column.unflushed.take_unsorted() {
                     for window in Window::ALL {
                         each([series.of(kind), subject, window.index() as u32], column.total(subject, window));
                     }

@@ -61,7 +61,9 @@ pub fn render(report: &Report) -> String {
         lines.put("count", &item, &period, total.count, "events");
         match metric.is_money() {
             true => lines.put("sum", &item, &period, total.sum, "cents"),
-            false if item == "votes_cast" => lines.put("sum", &item, &period, shown(MicroPoints::new(total.sum)), "votes"),
+            false if item == "votes_cast" => {
+                lines.put("sum", &item, &period, shown(MicroPoints::new(total.sum)), "votes")
+            }
             false => lines.put("sum", &item, &period, total.sum, "events"),
         }
     }

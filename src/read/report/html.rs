@@ -152,10 +152,14 @@ fn standing_cell(standing: &Standing, window: Window) -> String {
 
 fn strengths(page: &mut String, report: &Report) {
     let each = report.granularity.name();
-    let _ = writeln!(page, "<section>\n<h2>Strength over time</h2>\n<p class=\"note\">Points earned in each {each}{}.</p>\n<div class=\"charts\">", match report.granularity {
-        Granularity::Week => ", weeks from Monday",
-        Granularity::Hour | Granularity::Day => "",
-    });
+    let _ = writeln!(
+        page,
+        "<section>\n<h2>Strength over time</h2>\n<p class=\"note\">Points earned in each {each}{}.</p>\n<div class=\"charts\">",
+        match report.granularity {
+            Granularity::Week => ", weeks from Monday",
+            Granularity::Hour | Granularity::Day => "",
+        }
+    );
     for domain in Domain::ALL {
         let bars: Vec<Bar> = (report.strengths.iter())
             .map(|(start, sums)| {
@@ -221,7 +225,13 @@ fn engagement(page: &mut String, report: &Report) {
         bar("paying", found.paying_fans),
     ];
     let bars = if found.fans == 0 { &[][..] } else { &bars[..] };
-    section(page, "Repeat engagement", "Fans by the number of UTC days on which they were active, and those who paid.", bars, COLORS[1]);
+    section(
+        page,
+        "Repeat engagement",
+        "Fans by the number of UTC days on which they were active, and those who paid.",
+        bars,
+        COLORS[1],
+    );
 }
 
 fn section(page: &mut String, title: &str, note: &str, bars: &[Bar], color: &str) {
@@ -243,7 +253,8 @@ fn metrics(page: &mut String, report: &Report) {
     }
     page.push_str("<table>\n<thead><tr><th scope=\"col\">What</th><th scope=\"col\" class=\"number\">Events</th><th scope=\"col\" class=\"number\">Sum</th></tr></thead>\n<tbody>\n");
     for ((metric, currency), total) in &report.period.metrics {
-        let unit = currency.as_deref().map_or_else(String::new, |currency| format!("{} ", escaped(&currency.to_uppercase())));
+        let unit =
+            currency.as_deref().map_or_else(String::new, |currency| format!("{} ", escaped(&currency.to_uppercase())));
         let _ = writeln!(
             page,
             r#"<tr><th scope="row">{}</th><td class="number">{}</td><td class="number">{unit}{}</td></tr>"#,

@@ -91,9 +91,9 @@ impl Report {
             metrics.rollups(SubjectKind::Artist, artist.get(), granularity, range(granularity))
         };
         let spent = (Metric::MoneySpent, Some(Arc::from(metrics.base_currency())));
-        let revenue = buckets(Granularity::Week)?.into_iter().map(|(start, bucket)| {
-            (start, bucket.metrics.get(&spent).map_or(0, |total| total.sum))
-        });
+        let revenue = buckets(Granularity::Week)?
+            .into_iter()
+            .map(|(start, bucket)| (start, bucket.metrics.get(&spent).map_or(0, |total| total.sum)));
         let strengths = buckets(granularity)?.into_iter().map(|(start, bucket)| (start, bucket.domains));
         Ok(Some(Report {
             card: view.cards()[artist.get() as usize].clone(),
