@@ -10,7 +10,12 @@
 //! It only reads, so it runs beside the daemon; it checks the log to its end, and the boards of one view. In memory it takes
 //! the keys that are in no run yet, and a recomputation's sums and attendances.
 
+mod differences;
+pub mod mediaid;
 mod recompute;
+#[cfg(test)]
+mod tests;
+pub mod treasury;
 
 use std::ops::ControlFlow;
 
@@ -19,6 +24,7 @@ use crate::passport::keys::{KeyCheck, StatsSource};
 use crate::passport::{EntrySource, Log, ReadError};
 use crate::units::Seq;
 
+pub use differences::{Differences, Recomputed};
 use recompute::Recomputation;
 
 /// Entries between two lines of progress.
