@@ -1,6 +1,6 @@
 //! One artist.
 
-use super::{Api, unknown_artist};
+use super::{Api, OF_COLISEUM, unknown_artist};
 use crate::http::Ask;
 use crate::http::query::LIMIT;
 use crate::http::reply;
@@ -22,7 +22,7 @@ pub fn routes() -> Vec<Route<Api>> {
             "An artist's profile and its place on the twelve boards.",
             Handler::Read(artist),
         )
-        .derived()
+        .derived_of(OF_COLISEUM)
         .gives(&[(200, JSON, "Artist")]),
         Route::get(
             "/api/coliseum/artists/{artistId}/mutations",
@@ -31,7 +31,7 @@ pub fn routes() -> Vec<Route<Api>> {
             Handler::Blocking(mutations),
         )
         .params(MUTATIONS)
-        .derived()
+        .derived_of(OF_COLISEUM)
         .gives(&[(200, JSON, "Mutations")]),
     ]
 }

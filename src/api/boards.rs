@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use super::{Api, unknown_artist};
+use super::{Api, OF_COLISEUM, unknown_artist};
 use crate::coliseum::View;
 use crate::http::query::{LIMIT, invalid};
 use crate::http::reply::{self, Rendered};
@@ -38,7 +38,7 @@ pub fn routes() -> Vec<Route<Api>> {
             Handler::Read(leaderboard),
         )
         .params(BOARD)
-        .derived()
+        .derived_of(OF_COLISEUM)
         .gives(&[(200, JSON, "Leaderboard")]),
         Route::get(
             "/api/coliseum/leaderboards/{domain}/{window}/{artistId}/why",
@@ -47,7 +47,7 @@ pub fn routes() -> Vec<Route<Api>> {
             Handler::Blocking(why),
         )
         .params(WHY)
-        .derived()
+        .derived_of(OF_COLISEUM)
         .gives(&[(200, JSON, "Why")]),
     ]
 }
