@@ -30,6 +30,10 @@ impl Span {
         };
         Span { after, until: minute }
     }
+    /// The last so many days at the minute that holds now; none for all time.
+    pub fn days(days: Option<i64>, minute: i64) -> Span {
+        Span { after: days.map_or(i64::MIN, |days| minute - days * MINUTES_PER_DAY), until: i64::MAX }
+    }
     pub fn holds(self, micros: i64) -> bool {
         (self.after + i64::from(self.after != i64::MIN)..=self.until).contains(&minute_of(micros))
     }

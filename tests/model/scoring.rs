@@ -1,9 +1,7 @@
 //! SPEC 2: which mutations the log makes, computed from its first event on, every time.
 
-use std::collections::HashMap;
-
 use super::decimal::Decimal;
-use super::{Entry, Model, each_once};
+use super::{Entry, Model};
 
 #[derive(Clone, Debug)]
 pub struct Mutation {
@@ -29,44 +27,7 @@ pub struct Mutation {
 impl Model {
     /// All mutations in the order in which they came to be.
     pub fn mutations(&self) -> Vec<Mutation> {
-        let mut line_ups: HashMap<String, Vec<String>> = HashMap::new();
-        let mut credited: HashMap<u64, Vec<String>> = HashMap::new();
-        let mut all = Vec::new();
-        for entry in &self.entries {
-            let event = entry.fields.text_of("eventId").unwrap_or_default().to_owned();
-            match entry.kind.as_str() {
-                "concierto.event_attended" => {
-                    let mut artists = entry.named_artists();
-                    artists.extend(line_ups.get(&event).cloned().unwrap_or_default());
-                    let artists = each_once(artists);
-                    all.extend(artists.iter().flat_map(|artist| self.score(entry, entry, artist)));
-                    credited.insert(entry.seq, artists);
-                }
-                "concierto.event_scheduled" => {
-                    let line_up = line_ups.entry(event.clone()).or_default();
-                    let named = each_once(entry.fields.texts_of("artistIds"));
-                    line_up.retain(|artist| named.contains(artist));
-                    let joined: Vec<String> = named.into_iter().filter(|artist| !line_up.contains(artist)).collect();
-                    line_up.extend(joined.clone());
-                    for earlier in self.entries.iter().take_while(|earlier| earlier.seq < entry.seq) {
-                        let is_here = earlier.fields.text_of("eventId") == Some(event.as_str());
-                        if earlier.kind != "concierto.event_attended" || !is_here {
-                            continue;
-                        }
-                        let already = credited.entry(earlier.seq).or_default();
-                        for artist in joined.iter().filter(|artist| !already.contains(artist)) {
-                            all.extend(self.score(earlier, entry, artist));
-                        }
-                        already.extend(joined.clone());
-                    }
-                }
-                _ => {
-                    let artists = entry.named_artists();
-                    all.extend(artists.iter().flat_map(|artist| self.score(entry, entry, artist)));
-                }
-            }
-        }
-        all
+        self.credits().iter().flat_map(|credit| self.score(credit.entry, credit.cause, &credit.artist)).collect()
     }
 
     /// What `entry` gives `artist`, as caused by `cause`: in the order A, T, G, C, without zeros.

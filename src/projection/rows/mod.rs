@@ -26,8 +26,12 @@ use super::StoreError;
 use block::{Block, BlockWriter};
 pub(super) use block::{framed, unframed};
 
-/// A run that has this many rows is not merged any more: half of a flush at full speed, and a few ten milliseconds.
+/// Runs are merged into one of at most this many rows: what a flush at full speed brings, and about a tenth of a second.
 const RUN_ROWS_MAX: u64 = 1 << 20;
+/// So many runs of about one size are merged into one of the next size, that many times as large.
+const FAN_IN: usize = 8;
+/// Runs up to this many rows are of the first size.
+const RUN_ROWS_SMALL: u64 = 1 << 9;
 
 /// The table of one set of rows.
 pub type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
@@ -119,7 +123,8 @@ impl<const K: usize> Rows<K> {
         if self.open.is_empty() {
             return;
         }
-        let mut rows = std::mem::take(&mut self.open);
+        let next = Vec::with_capacity(self.open.len());
+        let mut rows = std::mem::replace(&mut self.open, next);
         // Stable: the older row of two with one key stays before the newer one.
         rows.sort_by_key(|row| row.key);
         merge_equals(&mut rows, self.merge);
@@ -162,18 +167,12 @@ impl<const K: usize> Rows<K> {
         let mut runs = Vec::clone(&self.manifest.runs);
         let number = self.manifest.flushes + 1;
         if !slab.is_empty() {
-            let mut rows = slab.len() as u64;
-            let mut merging = Vec::new();
-            while let Some(run) = runs.pop_if(|run| run.rows <= 2 * rows && run.rows + rows <= RUN_ROWS_MAX) {
-                rows += run.rows;
-                merging.push(run);
-            }
-            merging.reverse();
+            let merging = runs.split_off(first_to_merge(&runs, slab.len() as u64));
             let mut older = Vec::with_capacity(merging.len());
             for run in &merging {
                 older.push(take_run::<K>(&mut table, run.number)?);
             }
-            rows = write_run(&mut table, number, older, &slab, self.merge)?;
+            let rows = write_run(&mut table, number, older, &slab, self.merge)?;
             runs.push(Run { number, rows });
         }
         self.manifest = Manifest { flushes: number, runs: Arc::new(runs) };
@@ -229,6 +228,26 @@ impl Manifest {
         }
         table.insert([].as_slice(), framed(&[], &body).as_slice()).map_err(StoreError::of)?;
         Ok(())
+    }
+}
+
+/// From which run on the last ones are merged with a new run of so many rows.
+fn first_to_merge(runs: &[Run], new_rows: u64) -> usize {
+    let size = |rows: u64| (rows / RUN_ROWS_SMALL).max(1).ilog(FAN_IN as u64);
+    let (mut first, mut rows) = (runs.len(), new_rows);
+    loop {
+        let (mut candidate, mut all) = (first, rows);
+        while let Some(run) = candidate.checked_sub(1).map(|before| runs[before])
+            && size(run.rows) <= size(rows)
+            && all + run.rows <= RUN_ROWS_MAX
+        {
+            candidate -= 1;
+            all += run.rows;
+        }
+        if first - candidate < FAN_IN - 1 {
+            return first;
+        }
+        (first, rows) = (candidate, all);
     }
 }
 

@@ -1,9 +1,16 @@
 //! The model itself against examples that were worked out by hand from SPEC.
 
+mod analytics;
+mod dna;
+mod fans;
+mod metrics;
+#[path = "../model/mod.rs"]
 mod model;
+mod money;
 
 use model::decimal::Decimal;
 use model::json::{Json, number, object, text, texts};
+use model::moment::Moment;
 use model::time::{self, DAY, MINUTE, minute_of};
 use model::{Model, Outcome};
 
@@ -21,6 +28,22 @@ fn event<const N: usize>(key: &str, kind: &str, at: i64, more: [(&str, Json); N]
         ("at", text(time::format(at))),
     ]);
     more.into_iter().fold(event, |event, (name, value)| event.with(name, value))
+}
+
+/// A model of these events: who, what, when, and its fields.
+fn model_of(events: &[(&str, &str, i64, Json)]) -> Model {
+    let mut model = Model::new(&[]);
+    for (index, (user, kind, at, more)) in events.iter().enumerate() {
+        let plain = event(&format!("k{index}"), kind, *at, []).with("userId", text(*user));
+        let whole = more.members().iter().fold(plain, |event, (name, value)| event.with(name, value.clone()));
+        store(&mut model, &whole);
+    }
+    model
+}
+
+/// What the model answers at [`NOW`].
+fn at_now(model: &Model) -> Moment<'_> {
+    Moment::of(model, minute_of(now()))
 }
 
 fn store(model: &mut Model, event: &Json) -> u64 {
