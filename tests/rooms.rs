@@ -24,7 +24,23 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("treasury", &["projection", "passport", "event", "units", "limits", "clock", "disk", "problem", "world"]),
     ("mediaid", &["projection", "passport", "event", "units", "limits", "clock", "disk", "problem", "world"]),
     ("capture", &["event", "passport", "units", "limits", "clock", "disk", "problem", "world"]),
-    ("read", &["coliseum", "projection", "passport", "event", "units", "limits", "clock", "disk", "problem", "world"]),
+    (
+        "read",
+        &[
+            "coliseum",
+            "treasury",
+            "mediaid",
+            "projection",
+            "passport",
+            "event",
+            "units",
+            "limits",
+            "clock",
+            "disk",
+            "problem",
+            "world",
+        ],
+    ),
     // The socket: knows no projection.
     ("http", &["capture", "passport", "event", "units", "limits", "clock", "disk", "problem", "world"]),
     (
@@ -53,6 +69,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "capture",
             "verify",
             "coliseum",
+            "treasury",
+            "mediaid",
             "projection",
             "passport",
             "event",

@@ -10,11 +10,13 @@ mod consumers;
 mod counts;
 mod entries;
 mod health;
+mod mediaid;
 mod metrics;
 mod pages;
 mod shorthands;
 mod snapshots;
 mod stream;
+mod treasury;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,12 +29,14 @@ use crate::clock::Clock;
 use crate::coliseum::{Coliseum, View};
 use crate::http::{self, App, Derived, Route};
 use crate::limits::CURRENT_WAIT_MS;
+use crate::mediaid::MediaId;
 use crate::passport::keys::StatsSource;
 use crate::passport::snapshot::Store;
 use crate::passport::{Appender, Log, ScrubStatus, WriterStatus};
 use crate::problem::{Problem, Slug};
 use crate::projection::{AppliedSeqs, Consumers, Handle, Projection};
 use crate::read::{ReadFailure, Reader};
+use crate::treasury::Treasury;
 use crate::units::Seq;
 
 pub use boards::BoardPages;
@@ -50,7 +54,9 @@ pub struct Api {
     pub scrub: Arc<ScrubStatus>,
     pub log: Arc<Log>,
     pub coliseum: Handle<Coliseum>,
-    /// Every projection, the coliseum among them.
+    pub treasury: Handle<Treasury>,
+    pub mediaid: Handle<MediaId>,
+    /// Every projection, those above among them.
     pub consumers: Consumers,
     pub capture: CaptureLimits,
     /// Whether answers wait for the sync.
@@ -86,6 +92,8 @@ impl App for Api {
         routes.extend(boards::routes());
         routes.extend(artists::routes());
         routes.extend(counts::routes());
+        routes.extend(treasury::routes());
+        routes.extend(mediaid::routes());
         routes.extend(consumers::routes());
         routes.extend(health::routes());
         routes.extend(metrics::routes());

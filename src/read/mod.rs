@@ -9,7 +9,9 @@ pub mod boards;
 pub mod counts;
 pub mod entries;
 pub mod json;
+pub mod mediaid;
 pub mod mutations;
+pub mod treasury;
 
 use std::sync::Arc;
 
