@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::attach::{Attached, Purpose};
-use super::client::{Request, encode};
+use super::client::{ClientError, Request, encode};
 use super::filter::target;
 use super::output::note;
 use super::{Failure, Outcome, Place, Status};
@@ -69,7 +69,9 @@ fn fetch(args: &ReportArgs, attached: &mut Attached) -> Result<Vec<u8>, Failure>
     let target = target(&path, [("days", args.days.as_str()), ("format", format)].into_iter());
     match attached.client.send_ok(Request::get(&target)) {
         Ok(response) => Ok(response.bytes()?),
-        Err(error) if error.slug() == "invalid-query" => Err(Failure::Usage(error.to_string())),
+        Err(ClientError::Problem(problem)) if problem.slug() == "invalid-query" => {
+            Err(Failure::Usage(format!("--days {}: {}", args.days, problem.detail)))
+        }
         Err(error) => Err(error.into()),
     }
 }
