@@ -60,7 +60,7 @@ fn top_lists_of_thousands_are_exact_while_windows_move_over_them_and_after_a_reo
         }
         rig.tick([700, 1440, -600, 4_000][round % 4]);
         if round % 3 == 0 {
-            rig.flush(false);
+            rig.flush(None);
         }
         if round % 8 == 7 {
             rig.reopen();

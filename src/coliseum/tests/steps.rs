@@ -9,8 +9,9 @@ use super::MINUTE_MICROS;
 pub enum Step {
     Apply(Value, At),
     Tick(i64),
+    /// With how far the clock goes between the flush and its commit; `None`: nothing happens there.
     Flush {
-        early: bool,
+        early: Option<i64>,
     },
     Check,
     /// Keeps a view, to be looked into at the end.
@@ -119,11 +120,15 @@ pub fn at() -> impl Strategy<Value = At> {
 
 pub fn step() -> impl Strategy<Value = Step> {
     let forwards = prop::sample::select(vec![0, 1, 2, 7, 60, 1439, 1440, 1441, 10_080, 43_200, 57_600]);
+    let early = prop::option::weighted(
+        0.3,
+        (forwards.clone(), any::<bool>()).prop_map(|(minutes, back)| if back { -minutes } else { minutes }),
+    );
     prop_oneof![
         24 => (payload(), at()).prop_map(|(payload, at)| Step::Apply(payload, at)),
         4 => forwards.clone().prop_map(Step::Tick),
         2 => forwards.prop_map(|minutes| Step::Tick(-minutes)),
-        3 => prop::bool::weighted(0.3).prop_map(|early| Step::Flush { early }),
+        3 => early.prop_map(|early| Step::Flush { early }),
         2 => Just(Step::Check),
         1 => Just(Step::Hold),
         1 => Just(Step::Reopen),
