@@ -1,6 +1,7 @@
 //! `coliseum report`: the report of an artist as a file.
 
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::attach::{Attached, Purpose};
-use super::client::{Request, encode};
+use super::client::{ClientError, Request, encode};
 use super::filter::target;
 use super::output::note;
 use super::{Failure, Outcome, Place, Status};
@@ -69,7 +70,9 @@ fn fetch(args: &ReportArgs, attached: &mut Attached) -> Result<Vec<u8>, Failure>
     let target = target(&path, [("days", args.days.as_str()), ("format", format)].into_iter());
     match attached.client.send_ok(Request::get(&target)) {
         Ok(response) => Ok(response.bytes()?),
-        Err(error) if error.slug() == "invalid-query" => Err(Failure::Usage(error.to_string())),
+        Err(ClientError::Problem(problem)) if problem.slug() == "invalid-query" => {
+            Err(Failure::Usage(format!("--days {}: {}", args.days, problem.detail)))
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -78,7 +81,9 @@ fn fetch(args: &ReportArgs, attached: &mut Attached) -> Result<Vec<u8>, Failure>
 fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let cannot = || format!("{} cannot be written", path.display());
-    let mut file = tempfile::NamedTempFile::new_in(dir).with_context(cannot)?;
+    // For whoever may read new files here: it is made to be passed on.
+    let permissions = std::fs::Permissions::from_mode(0o666);
+    let mut file = tempfile::Builder::new().permissions(permissions).tempfile_in(dir).with_context(cannot)?;
     file.write_all(bytes).with_context(cannot)?;
     file.persist(path).with_context(cannot)?;
     Ok(())
