@@ -37,9 +37,11 @@
 //! | [`passport`] | records, segments, writer, recovery, repair, scrub, idempotency, entry index, queries, snapshots | event |
 //! | [`projection`] | the runner that every projection shares | passport's read side |
 //! | [`coliseum`] | rules, scoring, line-ups, windows, boards | projection, event |
+//! | [`treasury`] | what money did for each artist, and its fans | projection, event |
+//! | [`mediaid`] | the profile of every fan | projection, event |
 //! | [`capture`] | bytes from outside into groups of events | event, passport's appender |
-//! | [`read`] | queries into plain answers | passport, coliseum |
-//! | [`verify`] | everything once more, plainly, and what differs | passport, coliseum |
+//! | [`read`] | queries into plain answers | passport, the projections |
+//! | [`verify`] | everything once more, plainly, and what differs | passport, the projections |
 //! | [`http`] | sockets, framing, limits, routes, streams; knows no projection | capture |
 //! | [`api`] | the application's routes and handlers | all of the above |
 //! | [`daemon`], [`cli`], [`config`] | start and stop order; commands; settings | everything |
@@ -94,10 +96,12 @@ pub mod event;
 pub mod fuzz;
 pub mod http;
 pub mod limits;
+pub mod mediaid;
 pub mod passport;
 pub mod problem;
 pub mod projection;
 pub mod read;
+pub mod treasury;
 pub mod units;
 pub mod verify;
 pub mod world;

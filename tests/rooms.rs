@@ -21,13 +21,44 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("passport", &["event", "units", "limits", "clock", "disk", "problem", "world"]),
     ("projection", &["passport", "units", "limits", "clock", "disk", "problem", "world"]),
     ("coliseum", &["projection", "passport", "event", "units", "limits", "clock", "disk", "problem", "world"]),
+    ("treasury", &["projection", "passport", "event", "units", "limits", "clock", "disk", "problem", "world"]),
+    ("mediaid", &["projection", "passport", "event", "units", "limits", "clock", "disk", "problem", "world"]),
     ("capture", &["event", "passport", "units", "limits", "clock", "disk", "problem", "world"]),
-    ("read", &["coliseum", "projection", "passport", "event", "units", "limits", "clock", "disk", "problem", "world"]),
+    (
+        "read",
+        &[
+            "coliseum",
+            "treasury",
+            "mediaid",
+            "projection",
+            "passport",
+            "event",
+            "units",
+            "limits",
+            "clock",
+            "disk",
+            "problem",
+            "world",
+        ],
+    ),
     // The socket: knows no projection.
     ("http", &["capture", "passport", "event", "units", "limits", "clock", "disk", "problem", "world"]),
     (
         "verify",
-        &["coliseum", "projection", "passport", "event", "units", "limits", "clock", "disk", "problem", "world"],
+        &[
+            "coliseum",
+            "treasury",
+            "mediaid",
+            "projection",
+            "passport",
+            "event",
+            "units",
+            "limits",
+            "clock",
+            "disk",
+            "problem",
+            "world",
+        ],
     ),
     // The handlers, and what ties everything together.
     (
@@ -38,6 +69,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "capture",
             "verify",
             "coliseum",
+            "treasury",
+            "mediaid",
             "projection",
             "passport",
             "event",
@@ -76,6 +109,13 @@ const DOORS: &[Door] = &[
         paths: &["passport::Entry", "passport::Envelope"],
         files: "src/coliseum/",
     },
+    Door {
+        room: "treasury",
+        of: "passport",
+        paths: &["passport::Entry", "passport::Envelope"],
+        files: "src/treasury/",
+    },
+    Door { room: "mediaid", of: "passport", paths: &["passport::Entry", "passport::Envelope"], files: "src/mediaid/" },
     // One file of `http` hands bodies to `capture`; the others know neither it nor the log.
     Door { room: "http", of: "capture", paths: &["capture"], files: "src/http/write.rs" },
     Door { room: "http", of: "capture", paths: &["capture"], files: "src/http/tests/" },
@@ -84,7 +124,7 @@ const DOORS: &[Door] = &[
 
 /// Crates that stay where they are: the crate, and the files that may name it.
 const CRATES: &[(&str, &[&str])] = &[
-    ("redb", &["src/projection/", "src/coliseum/"]),
+    ("redb", &["src/projection/", "src/coliseum/", "src/treasury/", "src/mediaid/", "src/verify/tests/"]),
     ("hyper", &["src/http/", "src/api/"]),
     ("hyper_util", &["src/http/"]),
     ("bincode", &["src/passport/record.rs", "src/coliseum/tables.rs", "src/coliseum/pages.rs"]),
@@ -149,7 +189,8 @@ fn redb_hyper_and_bincode_stay_in_their_rooms() {
 fn the_log_reaches_files_through_the_disk_trait_only() {
     let mut wrong = String::new();
     for (file, uses) in uses_of_src() {
-        let is_pure = ["passport", "event", "capture", "read", "coliseum", "units", "limits"].contains(&room_of(&file));
+        let is_pure = ["passport", "event", "capture", "read", "coliseum", "treasury", "mediaid", "units", "limits"]
+            .contains(&room_of(&file));
         let is_test = file.contains("/tests") || file.ends_with("/testing.rs");
         for used in
             uses.iter().filter(|used| is_pure && !is_test && used.path.starts_with(&["std".into(), "fs".into()]))

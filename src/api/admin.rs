@@ -15,7 +15,7 @@ use crate::passport::EntrySource;
 use crate::problem::{Problem, Slug};
 use crate::projection::Consumer;
 use crate::units::Seq;
-use crate::verify::{self, Progress};
+use crate::verify::{self, Progress, Views};
 
 const REBUILD: &[Param] = &[Param::new("consumer", Kind::Text(ID_BYTES_MAX), "The one to rebuild; all unless given.")];
 
@@ -98,9 +98,9 @@ fn verify(call: Call<Api>) -> LaterAnswer {
             if !wait_for_projections(&api, head, &mut show) {
                 return;
             }
-            let view = api.coliseum.view();
-            let applied = api.applied(&view);
-            let verdict = verify::run(&api.log, &api.key_stats, head, &view, &applied, &mut show);
+            let (coliseum, treasury, mediaid) = (api.coliseum.view(), api.treasury.view(), api.mediaid.view());
+            let views = Views { coliseum: &coliseum, treasury: &treasury, mediaid: &mediaid };
+            let verdict = verify::run(&api.log, &api.key_stats, head, &views, &mut show);
             // A client that is gone needs no verdict, and half an answer has no end.
             if !gone && writer.write(verdict.to_line().as_bytes()).is_ok() {
                 let _ = writer.finish();

@@ -11,11 +11,13 @@ mod counts;
 mod entitlements;
 mod entries;
 mod health;
+mod mediaid;
 mod metrics;
 mod pages;
 mod shorthands;
 mod snapshots;
 mod stream;
+mod treasury;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,12 +31,14 @@ use crate::coliseum::plans::Plans;
 use crate::coliseum::{Coliseum, View};
 use crate::http::{self, App, Derived, Route};
 use crate::limits::CURRENT_WAIT_MS;
+use crate::mediaid::MediaId;
 use crate::passport::keys::StatsSource;
 use crate::passport::snapshot::Store;
 use crate::passport::{Appender, Log, ScrubStatus, WriterStatus};
 use crate::problem::{Problem, Slug};
 use crate::projection::{AppliedSeqs, Consumers, Handle, Projection};
 use crate::read::{ReadFailure, Reader};
+use crate::treasury::Treasury;
 use crate::units::Seq;
 
 pub use boards::BoardPages;
@@ -52,7 +56,9 @@ pub struct Api {
     pub scrub: Arc<ScrubStatus>,
     pub log: Arc<Log>,
     pub coliseum: Handle<Coliseum>,
-    /// Every projection, the coliseum among them.
+    pub treasury: Handle<Treasury>,
+    pub mediaid: Handle<MediaId>,
+    /// Every projection, those above among them.
     pub consumers: Consumers,
     /// What comes with each plan.
     pub plans: Plans,
@@ -91,6 +97,8 @@ impl App for Api {
         routes.extend(artists::routes());
         routes.extend(counts::routes());
         routes.extend(entitlements::routes());
+        routes.extend(treasury::routes());
+        routes.extend(mediaid::routes());
         routes.extend(consumers::routes());
         routes.extend(health::routes());
         routes.extend(metrics::routes());

@@ -97,7 +97,7 @@ pub fn judge<'r>(rules: &'r Rules, event_type: &str, facts: &Facts<'_>) -> Verdi
     let Some(rule) = rules.rule(event_type) else { return Verdict::Nothing };
     let holds = match facts {
         Facts::Money { role, .. } => rule.takes_role(role.as_deref()),
-        Facts::Played { duration_seconds: Some(duration), .. } => lasts(*duration, rules.min_play_seconds()),
+        Facts::Played { .. } => facts.is_scored_play(rules.min_play_seconds()),
         Facts::Follow { target_type, .. } | Facts::Share { target_type, .. } => rule.takes_target(*target_type),
         _ => true,
     };
@@ -114,11 +114,6 @@ pub fn judge<'r>(rules: &'r Rules, event_type: &str, facts: &Facts<'_>) -> Verdi
         _ => Decimal::ONE,
     };
     Verdict::Scores(Score { rule, multiplier })
-}
-
-/// Whether a duration is at least this many whole seconds.
-fn lasts(duration: Decimal, seconds: u32) -> bool {
-    duration.mantissa() / 10i128.pow(duration.scale()) >= i128::from(seconds)
 }
 
 /// `base x multiplier`, rounded once, half to even.

@@ -108,7 +108,8 @@ pub fn start_on(
     let world = World::with_clock(clock.clone());
     let passport = Passport::open_telling(&options, &world, tell)?;
     let log = passport.log();
-    let Projections { coliseum, all: consumers } = Projections::start(&dir, &config, &passport, &world)?;
+    let Projections { coliseum, treasury, mediaid, all: consumers } =
+        Projections::start(&dir, &config, &passport, &world)?;
     let scrub = ScrubOptions {
         bytes_per_second: config.passport.scrub_bytes_per_second,
         interval: config.passport.scrub_interval,
@@ -125,6 +126,8 @@ pub fn start_on(
         key_stats: passport.key_stats(),
         log,
         coliseum,
+        treasury,
+        mediaid,
         consumers: consumers.clone(),
         plans: config.plans,
         capture: CaptureLimits {

@@ -4,15 +4,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::coliseum::Coliseum;
+use crate::coliseum::{Coliseum, Rules};
 use crate::config::Config;
+use crate::event::{Currency, EVENT_TYPES};
+use crate::mediaid::{self, MediaId};
 use crate::passport::Passport;
 use crate::projection::{self, Consumers, Followed, Handle, Options, Projection, StartError};
+use crate::treasury::{self, Treasury};
 use crate::world::World;
 
 /// The projections of a daemon: each by its type for those who read its views, and all of them alike.
 pub struct Projections {
     pub coliseum: Handle<Coliseum>,
+    pub treasury: Handle<Treasury>,
+    pub mediaid: Handle<MediaId>,
     pub all: Consumers,
 }
 
@@ -29,8 +34,11 @@ impl Projections {
     ) -> Result<Projections, StartError> {
         let starter = Starter { dir: data_dir.join("projections"), passport, world, options: options(config) };
         let coliseum = starter.start::<Coliseum>(config.scoring.clone())?;
-        let all = Consumers::new(vec![Arc::new(coliseum.clone())]);
-        Ok(Projections { coliseum, all })
+        let treasury = starter.start::<Treasury>(treasury_setup(&config.scoring))?;
+        let mediaid = starter.start::<MediaId>(mediaid_setup(&config.scoring))?;
+        let all =
+            Consumers::new(vec![Arc::new(coliseum.clone()), Arc::new(treasury.clone()), Arc::new(mediaid.clone())]);
+        Ok(Projections { coliseum, treasury, mediaid, all })
     }
 }
 
@@ -48,6 +56,18 @@ impl Starter<'_> {
         let followed = Followed { log: passport.log(), watermark: passport.watermark(), log_id: passport.log_id() };
         projection::start::<P>(dir, setup, followed, world, options.clone())
     }
+}
+
+/// What the treasury needs of the rules.
+fn treasury_setup(rules: &Rules) -> treasury::Setup {
+    let base_currency = Currency::of(rules.base_currency()).expect("the rules take no other base currency");
+    let types = rules.iter().map(|rule| rule.event_type()).filter(|named| !EVENT_TYPES.contains(&&***named));
+    treasury::Setup::new(base_currency, types.map(|named| named.to_string()).collect())
+}
+
+/// What the mediaid needs of the rules.
+fn mediaid_setup(rules: &Rules) -> mediaid::Setup {
+    mediaid::Setup { min_play_seconds: rules.min_play_seconds() }
 }
 
 fn options(config: &Config) -> Options {

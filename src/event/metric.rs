@@ -1,6 +1,7 @@
 //! Which metric an event counts in, and what else the counting projections ask of its fields.
 
 use super::{Facts, Flow};
+use crate::units::Decimal;
 
 /// What is counted of the things that fans do: SPEC 2.3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -112,6 +113,16 @@ impl Facts<'_> {
         }
     }
 
+    /// Whether this is a play that is long enough to score: of `min_play_seconds` or more, or of no known length.
+    pub fn is_scored_play(&self, min_play_seconds: u32) -> bool {
+        match self {
+            Facts::Played { duration_seconds, .. } => {
+                duration_seconds.is_none_or(|duration| lasts(duration, min_play_seconds))
+            }
+            _ => false,
+        }
+    }
+
     /// Whether who does this is a fan of the artists that it credits: SPEC 2.4.
     pub const fn is_fan_event(&self) -> bool {
         match self {
@@ -125,6 +136,11 @@ impl Facts<'_> {
             Facts::Profile { .. } | Facts::Scheduled { .. } | Facts::Entitlement { .. } | Facts::Other { .. } => false,
         }
     }
+}
+
+/// Whether a duration is at least this many whole seconds.
+fn lasts(duration: Decimal, seconds: u32) -> bool {
+    duration.mantissa() / 10i128.pow(duration.scale()) >= i128::from(seconds)
 }
 
 /// A city's name without the white space around it, and the form by which names of one city are equal. `None` where

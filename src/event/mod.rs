@@ -5,6 +5,7 @@
 
 mod catalogue;
 mod credit;
+mod currency;
 mod equal;
 mod fields;
 mod json;
@@ -17,6 +18,7 @@ mod tests;
 mod time;
 
 pub use catalogue::EVENT_TYPES;
+pub use currency::Currency;
 pub use equal::same_content;
 pub use json::{array_elements, batch_elements, check_document};
 pub use metric::{Measure, Metric, fold_city};

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::number::decimal;
 use super::scan::{Kind, Value};
 use super::time::parse_rfc3339;
-use super::{Plan, TargetType};
+use super::{Currency, Plan, TargetType};
 use crate::limits::{
     AMOUNT_CENTS_MAX, ARTIST_IDS_MAX, DURATION_SECONDS_MAX, EVENT_TYPE_BYTES_MAX, GENRES_MAX, ID_BYTES_MAX,
     LEADERBOARD_DEPTH_MAX, TEXT_BYTES_MAX, VOTE_WEIGHT_MAX, WORD_BYTES_MAX,
@@ -87,8 +87,7 @@ pub(super) fn starts_at(value: Value<'_>) -> Read<Cow<'_, str>> {
 
 /// A currency: three lower-case letters.
 pub(super) fn currency(value: Value<'_>) -> Read<Cow<'_, str>> {
-    let fits = |code: &str| code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_lowercase());
-    string_where(value, fits, "three lower-case letters, such as `usd`")
+    string_where(value, |code| Currency::of(code).is_some(), "three lower-case letters, such as `usd`")
 }
 
 /// RFC 3339 with an offset.

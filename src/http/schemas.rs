@@ -1,5 +1,7 @@
 //! The shapes of SPEC 8 and 5, as JSON Schema (2020-12) for `/openapi.json`.
 
+mod views;
+
 use serde_json::{Value, json};
 
 fn reference(name: &str) -> Value {
@@ -53,7 +55,8 @@ fn with_optional<const N: usize>(mut schema: Value, fields: [(&str, Value); N]) 
 /// `components.schemas`.
 pub fn components() -> Value {
     let mut all = json!({"OpenApi": {"type": "object", "description": "An OpenAPI 3.1 document."}});
-    for (name, schema) in writes().into_iter().chain(entries()).chain(boards()).chain(counts()).chain(operations()) {
+    let rooms = [writes(), entries(), boards(), counts(), views::treasury(), views::mediaid(), operations()];
+    for (name, schema) in rooms.into_iter().flatten() {
         all[name] = schema;
     }
     all

@@ -28,7 +28,7 @@
 //! | `follower` | keeps a fold going behind the log, whatever fails under it |
 //! | `fold` | a projection, its file, and the seq that both have come to |
 //! | `store`, `checkpoint`, `dead_letters` | the file, and the runner's own two tables in it |
-//! | `names` | names by dense numbers |
+//! | `names`, `kept` | names by dense numbers, and values by such numbers that fit into memory |
 //! | `rows` | rows of numbers in sorted runs, for projections that keep many |
 //! | `survey` | which files of a stopped projection are of no use |
 //! | `backoff`, `contain`, `options` | waits, panics, bounds |
@@ -41,6 +41,7 @@ mod dead_letters;
 mod fold;
 mod follower;
 mod handle;
+pub mod kept;
 pub mod names;
 mod options;
 pub mod rows;

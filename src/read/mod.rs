@@ -10,8 +10,10 @@ pub mod counts;
 pub mod entitlements;
 pub mod entries;
 pub mod json;
+pub mod mediaid;
 pub mod mutations;
 pub mod report;
+pub mod treasury;
 
 use std::sync::Arc;
 

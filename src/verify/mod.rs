@@ -4,24 +4,30 @@
 //! 2. The idempotency index: each run of keys holds exactly the keys of its range, and no key of the log stands twice. The
 //!    keys behind the last run are in the writer's memory, which every start fills from the log; they count for the second.
 //! 3. The entry indexes of sealed segments: every block, and against the index that the entries give.
-//! 4. The projections: all boards of one view against a plain recomputation from the log ([`recompute`]), which shares
-//!    the rules of scoring with the projection and nothing of its windows, totals, orders and tables; and that each one
-//!    holds what the log holds.
+//! 4. The projections: all boards of one view ([`recompute`]), the money of every artist ([`treasury`]) and every fan
+//!    ([`mediaid`]) against plain recomputations from the log, which share the rules of scoring with the projections and
+//!    nothing of their windows, totals, orders and tables; and that each projection holds what the log holds.
 //!
-//! It only reads, so it runs beside the daemon; it checks the log to its end, and the boards of one view. In memory it takes
-//! the keys that are in no run yet, and a recomputation's sums and attendances.
+//! It only reads, so it runs beside the daemon; it checks the log to its end, and one view of each projection. In memory it
+//! takes the keys that are in no run yet, and what the recomputations sum up.
 
+mod differences;
+mod mediaid;
 mod recompute;
+#[cfg(test)]
+mod tests;
+mod treasury;
+mod views;
 
 use std::ops::ControlFlow;
 
-use crate::coliseum::View;
 use crate::passport::keys::{KeyCheck, StatsSource};
 use crate::passport::{EntrySource, Log, ReadError};
-use crate::projection::AppliedSeqs;
 use crate::units::Seq;
 
-use recompute::Recomputation;
+use differences::{Differences, Recomputed};
+use views::Recomputations;
+pub use views::Views;
 
 /// Entries between two lines of progress.
 const PROGRESS_ENTRIES: u64 = 100_000;
@@ -96,22 +102,20 @@ impl Verdict {
     }
 }
 
-/// Checks the log up to `head` and the runs of keys, the view, and how far the projections are: each should hold all of
-/// that. `progress` may stop it by answering `false`.
+/// Checks the log up to `head`, the runs of keys, and a view of each projection, which should hold all of that.
+/// `progress` may stop it by answering `false`.
 pub fn run(
     log: &Log,
     keys: &StatsSource,
     head: Seq,
-    view: &View,
-    applied: &AppliedSeqs,
+    views: &Views<'_>,
     progress: &mut dyn FnMut(Progress) -> bool,
 ) -> Verdict {
     let held = keys.hold();
     let mut check = Check {
-        total: head.max(view.applied()).max(held.covered_to()),
-        applied: view.applied(),
+        total: views.applied().into_iter().fold(head.max(held.covered_to()), |last, (_, applied)| last.max(applied)),
         next: Seq::new(1),
-        recomputation: Recomputation::new(view.rules().clone(), view.minute()),
+        recomputations: Recomputations::new(*views),
         findings: Vec::new(),
         stopped: false,
     };
@@ -119,12 +123,12 @@ pub fn run(
     check.read_log(log, &mut keys, progress);
     check.keys(log, keys, progress);
     check.indexes(log, progress);
-    // Boards of a log that cannot be read have nothing to be compared with.
+    // Views of a log that cannot be read have nothing to be compared with.
     if check.findings.is_empty() && !check.stopped {
-        let shown = Progress { phase: "boards", entries: check.total.get(), total: check.total.get() };
+        let shown = Progress { phase: "projections", entries: check.total.get(), total: check.total.get() };
         progress(shown);
-        check.findings.extend(check.recomputation.differences(view).into_iter().map(Finding::plain));
-        for (name, applied) in applied.iter().filter(|(_, applied)| *applied < head) {
+        check.findings.extend(check.recomputations.differences().into_iter().map(Finding::plain));
+        for (name, applied) in views.applied().into_iter().filter(|(_, applied)| *applied < head) {
             let what = format!(
                 "the projection {name} is held up at seq {applied}, the log holds {head}; its consumer says why"
             );
@@ -135,18 +139,16 @@ pub fn run(
     Verdict { entries: check.next.get() - 1, findings: check.findings, notes: log.surplus_files() }
 }
 
-struct Check {
+struct Check<'v> {
     total: Seq,
-    /// The last entry that the view holds.
-    applied: Seq,
     /// The seq that must come next.
     next: Seq,
-    recomputation: Recomputation,
+    recomputations: Recomputations<'v>,
     findings: Vec<Finding>,
     stopped: bool,
 }
 
-impl Check {
+impl Check<'_> {
     fn read_log(&mut self, log: &Log, keys: &mut KeyCheck, progress: &mut dyn FnMut(Progress) -> bool) {
         for segment in log.segments().iter() {
             if self.stopped || segment.first_seq() > self.total {
@@ -167,9 +169,7 @@ impl Check {
                 }
                 self.next = entry.seq.next();
                 keys.add(entry.envelope.message_id, entry.seq);
-                if entry.seq <= self.applied
-                    && let Err(what) = self.recomputation.add(&entry)
-                {
+                if let Err(what) = self.recomputations.add(&entry) {
                     let file = Some(segment.file_name());
                     self.findings.push(Finding { file, offset: None, seq: Some(entry.seq.get()), what });
                 }

@@ -145,7 +145,7 @@ fn a_report_comes_in_three_forms_and_nothing_in_it_is_markup_from_outside() {
     assert_eq!(json.at("appliedSeq").as_integer() as u64, seq);
     let weeks = json.at("revenueByWeek").at("weeks");
     let Json::List(weeks) = weeks else { panic!("{weeks:?}") };
-    let sum: i64 = weeks.iter().map(|week| week.at("cents").as_integer() as i64).sum();
+    let sum: i64 = weeks.iter().map(|week| week.at("cents").as_integer()).sum();
     assert_eq!(sum, 123_456);
     let default = daemon.client.get(&format!("{REPORT}?minSeq={seq}"));
     assert_eq!(default.text(), report("json").text(), "JSON unless another form is asked for");

@@ -13,6 +13,7 @@ mod events;
 mod idempotency;
 mod reads;
 mod sockets;
+mod views;
 
 use harness::{Daemon, good_event, micros};
 use model::json::Json;

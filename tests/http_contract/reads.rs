@@ -239,6 +239,10 @@ const PATHS: &[&str] = &[
     "/api/coliseum/leaderboards/{domain}/{window}/{artistId}/why",
     "/api/coliseum/artists/{id}",
     "/api/coliseum/artists/{id}/mutations",
+    "/api/treasury/revenue",
+    "/api/treasury/artists/{id}",
+    "/api/treasury/artists/{id}/events",
+    "/api/mediaid/users/{id}",
     "/api/artists/{id}",
     "/api/events/{id}",
     "/api/coliseum/entitlements/{userId}",
@@ -277,8 +281,10 @@ fn the_metrics_are_in_the_text_format_of_prometheus() {
         assert!(value.parse::<f64>().is_ok(), "{line} has no value");
     }
     for gauge in ["applied_seq", "lag_events", "dead_letters", "running"] {
-        let sample = format!("\ncoliseum_consumer_{gauge}{{consumer=\"coliseum\"}} ");
-        assert!(text.contains(&sample), "each consumer has its own {gauge}: {text}");
+        for consumer in ["coliseum", "treasury", "mediaid"] {
+            let sample = format!("\ncoliseum_consumer_{gauge}{{consumer=\"{consumer}\"}} ");
+            assert!(text.contains(&sample), "each consumer has its own {gauge}: {text}");
+        }
     }
     assert!(text.contains(r#"log_sync_seconds_bucket{le="+Inf"} 1"#), "a histogram ends with +Inf: {text}");
 }

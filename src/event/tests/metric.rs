@@ -65,6 +65,18 @@ fn a_metric_is_found_by_its_name_and_stands_at_its_index() {
 }
 
 #[test]
+fn a_play_is_scored_from_the_shortest_length_on_or_with_none_given() {
+    for (duration, scored) in
+        [(json!(null), true), (json!(30), true), (json!(29.999999), false), (json!(0), false), (json!(86400), true)]
+    {
+        let text = with(full("player.track_played"), "durationSeconds", duration);
+        assert_eq!(Event::parse(&text).expect(&text).facts.is_scored_play(30), scored, "{text}");
+    }
+    let vote = Json::Object(full("coliseum.vote_cast")).to_string();
+    assert!(!Event::parse(&vote).expect("is in the catalogue").facts.is_scored_play(0));
+}
+
+#[test]
 fn cities_are_one_whatever_their_case_and_the_space_around_them() {
     for (name, folded) in [
         ("Malmö", Some(("Malmö", "malmö"))),

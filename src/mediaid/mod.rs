@@ -1,0 +1,203 @@
+//! The mediaid projection: the profile of every fan, folded from the log.
+//!
+//! A fan is whoever stands in an entry as its user. What the fan did is kept as [`rows`] that start with the user's
+//! number, so that [`View::fan`] reads that user's rows and no others, and sums them up then.
+//!
+//! Owns the tables `fans` (sorted runs of rows), `users`, `artists`, `genres`, `cities`, `spellings` (their numbers)
+//! and `profiles`, in the redb file that the runner gives it. Memory holds the names and profiles, and what came
+//! since the last flush. A city's number is that of its folded name; its spelling, the first in the log, has the same.
+
+mod rows;
+#[cfg(test)]
+mod tests;
+mod view;
+
+pub use view::{Artist, City, Fan, Genre, TOP, Total, View};
+
+use std::sync::Arc;
+
+use redb::{ReadableDatabase as _, TableDefinition};
+
+use crate::event::{Facts, fold_city};
+use crate::passport::Entry;
+use crate::projection::kept::{self, Kept};
+use crate::projection::names::{self, Names};
+use crate::projection::rows::{Definition, Rows};
+use crate::projection::{ApplyError, Projection, StoreError};
+use crate::units::{Seq, Timestamp};
+
+use rows::{CITY, DAY, METRIC, PLAYED, SEEN, damaged, day_of, metric_of};
+
+/// Names the layout of tables and values; another one means a rebuild.
+const LAYOUT_VERSION: u8 = 1;
+
+const FANS: Definition = TableDefinition::new("fans");
+const USERS: names::Definition = TableDefinition::new("users");
+const ARTISTS: names::Definition = TableDefinition::new("artists");
+const GENRES: names::Definition = TableDefinition::new("genres");
+const CITIES: names::Definition = TableDefinition::new("cities");
+const SPELLINGS: names::Definition = TableDefinition::new("spellings");
+const PROFILES: kept::Definition = TableDefinition::new("profiles");
+
+/// What the fold is made under: no more of the scoring rules than it needs, so that a change of any other keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setup {
+    /// A shorter play is none for a fan's artists and genres.
+    pub min_play_seconds: u32,
+}
+
+/// What is told of an artist beside its id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Profile {
+    name: String,
+    genres: Vec<String>,
+}
+
+/// The name, then each genre, each behind its length in bytes, u32 little-endian.
+impl kept::Value for Profile {
+    fn write(&self, out: &mut Vec<u8>) {
+        for text in std::iter::once(&self.name).chain(&self.genres) {
+            let bytes = u32::try_from(text.len()).expect("an event is shorter than 4 GiB");
+            out.extend_from_slice(&bytes.to_le_bytes());
+            out.extend_from_slice(text.as_bytes());
+        }
+    }
+
+    fn read(mut rest: &[u8]) -> Option<Profile> {
+        let mut texts = Vec::new();
+        while let Some((bytes, behind)) = rest.split_first_chunk::<4>() {
+            let (text, behind) = behind.split_at_checked(u32::from_le_bytes(*bytes) as usize)?;
+            texts.push(String::from_utf8(text.to_vec()).ok()?);
+            rest = behind;
+        }
+        let is_whole = rest.is_empty() && !texts.is_empty();
+        is_whole.then(|| Profile { name: texts.remove(0), genres: texts })
+    }
+}
+
+/// Who is who, shared with views.
+struct Numbers {
+    users: Names,
+    artists: Names,
+    genres: Names,
+    /// Folded.
+    cities: Names,
+    spellings: Names,
+}
+
+/// The fold.
+pub struct MediaId {
+    database: Arc<redb::Database>,
+    setup: Setup,
+    numbers: Arc<Numbers>,
+    profiles: Kept<Profile>,
+    fans: Rows<4>,
+}
+
+impl Projection for MediaId {
+    type View = View;
+    type Setup = Setup;
+    const NAME: &'static str = "mediaid";
+
+    fn version(setup: &Setup) -> String {
+        format!("{LAYOUT_VERSION}-{}", setup.min_play_seconds)
+    }
+    fn encode_setup(setup: &Setup) -> Vec<u8> {
+        setup.min_play_seconds.to_le_bytes().to_vec()
+    }
+    fn decode_setup(bytes: &[u8]) -> Result<Setup, StoreError> {
+        let seconds = bytes.try_into().map_err(|_| damaged("the stored setup is none"))?;
+        Ok(Setup { min_play_seconds: u32::from_le_bytes(seconds) })
+    }
+
+    fn open(database: Arc<redb::Database>, setup: &Setup, _: Timestamp) -> Result<MediaId, StoreError> {
+        let numbers = Numbers {
+            users: Names::open(&database, USERS)?,
+            artists: Names::open(&database, ARTISTS)?,
+            genres: Names::open(&database, GENRES)?,
+            cities: Names::open(&database, CITIES)?,
+            spellings: Names::open(&database, SPELLINGS)?,
+        };
+        if numbers.cities.len() != numbers.spellings.len() {
+            return Err(damaged("a city has no spelling"));
+        }
+        Ok(MediaId {
+            setup: *setup,
+            numbers: Arc::new(numbers),
+            profiles: Kept::open(&database, PROFILES)?,
+            fans: Rows::open(&database, FANS, rows::merge)?,
+            database,
+        })
+    }
+
+    fn apply(&mut self, entry: &Entry<'_>) -> Result<(), ApplyError> {
+        let envelope = &entry.envelope;
+        let facts = Facts::of_stored(envelope.event_type, envelope.payload)
+            .map_err(|problem| ApplyError(format!("seq {}: {problem}", entry.seq)))?;
+        self.fold(entry, &facts);
+        Ok(())
+    }
+
+    /// All is of all time: nothing changes as minutes pass.
+    fn tick(&mut self, _: Timestamp) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn flush(&mut self, transaction: &redb::WriteTransaction) -> Result<(), StoreError> {
+        let Numbers { users, artists, genres, cities, spellings } = &*self.numbers;
+        for names in [users, artists, genres, cities, spellings] {
+            names.flush(transaction)?;
+        }
+        self.profiles.flush(transaction)?;
+        self.fans.flush(transaction)
+    }
+
+    fn view(&mut self, applied: Seq) -> Arc<View> {
+        let stored = self.database.begin_read().map(Arc::new).map_err(StoreError::of);
+        let fans = stored.and_then(|stored| self.fans.snapshot(&stored));
+        Arc::new(View {
+            applied,
+            setup: self.setup,
+            known_users: self.numbers.users.len(),
+            numbers: self.numbers.clone(),
+            profiles: self.profiles.shared().clone(),
+            fans: fans.map_err(|StoreError(problem)| problem),
+        })
+    }
+}
+
+impl MediaId {
+    fn fold(&mut self, entry: &Entry<'_>, facts: &Facts<'_>) {
+        let numbers = &self.numbers;
+        let user = numbers.users.number(entry.envelope.user_id);
+        let at = entry.at();
+        self.fans.add([user, SEEN, 0, 0], 0, i128::from(at.micros()));
+        self.fans.add([user, DAY, day_of(at), 0], 1, 0);
+        if let Some(measure) = facts.measure() {
+            let [metric, currency] = metric_of(&measure);
+            self.fans.add([user, METRIC, metric, currency], 1, measure.sum);
+        }
+        if let Facts::Played { artist_id, genre, .. } = facts
+            && facts.is_scored_play(self.setup.min_play_seconds)
+        {
+            let genre = genre.as_deref().map_or(0, |genre| numbers.genres.number(genre) + 1);
+            self.fans.add([user, PLAYED, numbers.artists.number(artist_id), genre], 1, 0);
+        }
+        if let Some((spelling, folded)) = facts.city().and_then(fold_city) {
+            let city = numbers.cities.number(&folded);
+            if city == numbers.spellings.len() {
+                numbers.spellings.number(spelling);
+            }
+            self.fans.add([user, CITY, city, 0], 1, 0);
+        }
+        if let Facts::Profile { artist_id, artist_name, genres, .. } = facts {
+            let artist = numbers.artists.number(artist_id);
+            let genres = match (genres, self.profiles.get(artist)) {
+                (Some(genres), _) => genres.iter().map(|genre| genre.clone().into_owned()).collect(),
+                (None, Some(before)) => before.genres.clone(),
+                (None, None) => Vec::new(),
+            };
+            self.profiles.set(artist, Profile { name: artist_name.clone().into_owned(), genres });
+        }
+    }
+}

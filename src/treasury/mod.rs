@@ -1,0 +1,290 @@
+//! The treasury projection: what money did for each artist, folded from the log.
+//!
+//! Three things are kept, all of all time:
+//!
+//! - per artist and currency the [`Revenue`], in memory and in order (`totals`);
+//! - per artist, event and currency the same, as rows of (artist, event, currency, part);
+//! - per artist its fans, as rows of (artist, user) that say whether the user ever paid in the base currency.
+//!
+//! Who attends an event becomes a fan of those on its line-up, and of those who join it later: for that the rows of
+//! (event, user) keep the last attendance of each user, and [`lineup`] when an artist was last taken off.
+//!
+//! Owns the tables `totals`, `by_event`, `fans`, `attendees` (sorted runs of rows), `artists`, `events`, `users` (their
+//! numbers), `artist_names`, `event_names` and `lineups`, in the redb file that the runner gives it. Memory holds
+//! every artist with its money, names and line-ups, and what came since the last flush.
+
+mod lineup;
+mod revenue;
+#[cfg(test)]
+mod tests;
+mod totals;
+mod view;
+
+pub use revenue::Revenue;
+pub use totals::Currencies;
+pub use view::{Artist, EventRevenue, Fans, View};
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use redb::{ReadTransaction, ReadableDatabase as _, TableDefinition};
+
+use crate::event::{Currency, Facts, Flow};
+use crate::passport::Entry;
+use crate::projection::kept::{self, Kept};
+use crate::projection::names::{self, Names};
+use crate::projection::rows::{self, Row, Rows};
+use crate::projection::{ApplyError, Projection, StoreError};
+use crate::units::{Seq, Timestamp};
+
+use lineup::Lineup;
+use revenue::{damaged, parts_of};
+use totals::Totals;
+use view::Stored;
+
+/// Names the layout of tables and values; another one means a rebuild.
+const LAYOUT_VERSION: u8 = 1;
+
+const ARTISTS: names::Definition = TableDefinition::new("artists");
+const EVENTS: names::Definition = TableDefinition::new("events");
+const USERS: names::Definition = TableDefinition::new("users");
+const ARTIST_NAMES: kept::Definition = TableDefinition::new("artist_names");
+const EVENT_NAMES: kept::Definition = TableDefinition::new("event_names");
+const LINEUPS: kept::Definition = TableDefinition::new("lineups");
+const BY_EVENT: rows::Definition = TableDefinition::new("by_event");
+const ATTENDEES: rows::Definition = TableDefinition::new("attendees");
+const FANS: rows::Definition = TableDefinition::new("fans");
+
+/// What the fold is made under: no more of the scoring rules than it needs, so that a change of any other keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setup {
+    base_currency: Currency,
+    credited_types: BTreeSet<String>,
+}
+
+impl Setup {
+    /// `credited_types` are the types outside the catalogue that a rule names: they make their artists known.
+    pub fn new(base_currency: Currency, credited_types: BTreeSet<String>) -> Setup {
+        Setup { base_currency, credited_types }
+    }
+
+    pub fn base_currency(&self) -> Currency {
+        self.base_currency
+    }
+    /// Whether the artists of a type outside the catalogue count as named.
+    pub fn credits_type(&self, event_type: &str) -> bool {
+        self.credited_types.contains(event_type)
+    }
+
+    /// `usd`, and a line for each type.
+    fn text(&self) -> String {
+        let mut text = self.base_currency.code().to_owned();
+        for credited_type in &self.credited_types {
+            text.push('\n');
+            text.push_str(credited_type);
+        }
+        text
+    }
+}
+
+/// The fold.
+pub struct Treasury {
+    database: Arc<redb::Database>,
+    setup: Arc<Setup>,
+    artists: Arc<Names>,
+    events: Arc<Names>,
+    /// Whoever is a fan or attended an event.
+    users: Names,
+    artist_names: Kept<String>,
+    event_names: Kept<String>,
+    lineups: Kept<Lineup>,
+    totals: Totals,
+    by_event: Rows<4>,
+    /// The sum is the seq of the last attendance.
+    attendees: Rows<2>,
+    /// The sum is 1 where the user paid in the base currency.
+    fans: Rows<2>,
+}
+
+/// The greater sum counts.
+fn greatest(older: &mut Row<2>, newer: &Row<2>) {
+    older.sum = older.sum.max(newer.sum);
+}
+
+/// A user and its last attendance of some event.
+type Attendee = (u32, Seq);
+
+impl Projection for Treasury {
+    type View = View;
+    type Setup = Setup;
+    const NAME: &'static str = "treasury";
+
+    fn version(setup: &Setup) -> String {
+        format!("{LAYOUT_VERSION}-{}", setup.text().replace('\n', "+"))
+    }
+    fn encode_setup(setup: &Setup) -> Vec<u8> {
+        setup.text().into_bytes()
+    }
+    fn decode_setup(bytes: &[u8]) -> Result<Setup, StoreError> {
+        let text = std::str::from_utf8(bytes).map_err(|_| damaged("the stored setup is no text"))?;
+        let mut lines = text.split('\n');
+        let base_currency = lines.next().and_then(Currency::of).ok_or_else(|| damaged("the stored setup is none"))?;
+        Ok(Setup { base_currency, credited_types: lines.map(str::to_owned).collect() })
+    }
+
+    fn open(database: Arc<redb::Database>, setup: &Setup, _: Timestamp) -> Result<Treasury, StoreError> {
+        let stored = Arc::new(database.begin_read().map_err(StoreError::of)?);
+        let artists = Arc::new(Names::open(&database, ARTISTS)?);
+        Ok(Treasury {
+            setup: Arc::new(setup.clone()),
+            events: Arc::new(Names::open(&database, EVENTS)?),
+            users: Names::open(&database, USERS)?,
+            artist_names: Kept::open(&database, ARTIST_NAMES)?,
+            event_names: Kept::open(&database, EVENT_NAMES)?,
+            lineups: Kept::open(&database, LINEUPS)?,
+            totals: Totals::open(&database, &stored, artists.len())?,
+            artists,
+            by_event: Rows::open(&database, BY_EVENT, revenue::merge)?,
+            attendees: Rows::open(&database, ATTENDEES, greatest)?,
+            fans: Rows::open(&database, FANS, greatest)?,
+            database,
+        })
+    }
+
+    fn apply(&mut self, entry: &Entry<'_>) -> Result<(), ApplyError> {
+        let envelope = &entry.envelope;
+        let facts = Facts::of_stored(envelope.event_type, envelope.payload)
+            .map_err(|problem| ApplyError(format!("seq {}: {problem}", entry.seq)))?;
+        // What can fail comes first.
+        let attendees = match &facts {
+            Facts::Scheduled { event_id, artist_ids, .. } => self.attendees_to_credit(event_id, artist_ids),
+            _ => Ok(Vec::new()),
+        };
+        let attendees = attendees.map_err(|StoreError(problem)| ApplyError(format!("seq {}: {problem}", entry.seq)))?;
+        self.fold(entry, &facts, &attendees);
+        Ok(())
+    }
+
+    /// All is of all time: nothing changes as minutes pass.
+    fn tick(&mut self, _: Timestamp) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn flush(&mut self, transaction: &redb::WriteTransaction) -> Result<(), StoreError> {
+        self.artists.flush(transaction)?;
+        self.events.flush(transaction)?;
+        self.users.flush(transaction)?;
+        self.artist_names.flush(transaction)?;
+        self.event_names.flush(transaction)?;
+        self.lineups.flush(transaction)?;
+        self.totals.flush(transaction)?;
+        self.by_event.flush(transaction)?;
+        self.attendees.flush(transaction)?;
+        self.fans.flush(transaction)
+    }
+
+    fn view(&mut self, applied: Seq) -> Arc<View> {
+        let stored = self.read().and_then(|stored| {
+            Ok(Stored { by_event: self.by_event.snapshot(&stored)?, fans: self.fans.snapshot(&stored)? })
+        });
+        let totals = self.totals.shown(&self.artists.hold());
+        Arc::new(View {
+            applied,
+            setup: self.setup.clone(),
+            known_artists: self.artists.len(),
+            artists: self.artists.clone(),
+            events: self.events.clone(),
+            artist_names: self.artist_names.shared().clone(),
+            event_names: self.event_names.shared().clone(),
+            totals,
+            stored: stored.map_err(|StoreError(problem)| problem),
+        })
+    }
+}
+
+impl Treasury {
+    fn read(&self) -> Result<Arc<ReadTransaction>, StoreError> {
+        self.database.begin_read().map(Arc::new).map_err(StoreError::of)
+    }
+
+    /// Who attended the event so far; nobody where a line-up brings no new artist that had to be credited with it.
+    fn attendees_to_credit(
+        &mut self,
+        event_id: &str,
+        artist_ids: &[Cow<'_, str>],
+    ) -> Result<Vec<Attendee>, StoreError> {
+        let Some(event) = self.events.find(event_id) else { return Ok(Vec::new()) };
+        let lineup = self.lineups.get(event);
+        let is_on = |id: &Cow<'_, str>| self.artists.find(id).zip(lineup).is_some_and(|(id, lineup)| lineup.holds(id));
+        if artist_ids.iter().all(is_on) {
+            return Ok(Vec::new());
+        }
+        let stored = self.read()?;
+        let mut attendees = Vec::new();
+        let snapshot = self.attendees.snapshot(&stored)?;
+        snapshot.scan(&[event, 0], &[event, u32::MAX], &mut |row| attendees.push((row.key[1], seq_of(row))))?;
+        Ok(attendees)
+    }
+
+    fn fold(&mut self, entry: &Entry<'_>, facts: &Facts<'_>, attendees: &[Attendee]) {
+        let named = self.setup.credits_type(entry.envelope.event_type);
+        let mut artists: Vec<u32> = facts.credited(named).map(|id| self.artists.number(id)).collect();
+        let mut pays = false;
+        match facts {
+            Facts::Money { flow, amount_cents, currency, role, event_id, .. } => {
+                let currency = Currency::of(currency).expect("the catalogue takes no other currency");
+                let parts = parts_of(*flow, role.as_deref(), *amount_cents, entry.at());
+                pays = *flow == Flow::Spent && currency == self.setup.base_currency;
+                for artist in &artists {
+                    self.totals.add(*artist, currency, &parts);
+                    let Some(event_id) = event_id else { continue };
+                    let event = self.events.number(event_id);
+                    for (part, count, sum) in parts {
+                        self.by_event.add([*artist, event, currency.number(), part], count, sum);
+                    }
+                }
+            }
+            Facts::Attended { event_id, .. } => {
+                let event = self.events.number(event_id);
+                let user = self.users.number(entry.envelope.user_id);
+                self.attendees.add([event, user], 1, i128::from(entry.seq.get()));
+                artists.extend(self.lineups.get(event).into_iter().flat_map(Lineup::current));
+            }
+            Facts::Scheduled { event_id, name, .. } => {
+                let event = self.events.number(event_id);
+                if let Some(name) = name {
+                    self.event_names.set(event, name.clone().into_owned());
+                }
+                self.schedule(entry.seq, event, &artists, attendees);
+            }
+            Facts::Profile { artist_name, .. } => {
+                for artist in &artists {
+                    self.artist_names.set(*artist, artist_name.clone().into_owned());
+                }
+            }
+            _ => {}
+        }
+        if facts.is_fan_event() && !artists.is_empty() {
+            let user = self.users.number(entry.envelope.user_id);
+            artists.iter().for_each(|artist| self.fans.add([*artist, user], 1, i128::from(pays)));
+        }
+    }
+
+    /// Sets a line-up: whoever attended before becomes a fan of those who join it.
+    fn schedule(&mut self, seq: Seq, event: u32, artists: &[u32], attendees: &[Attendee]) {
+        let mut lineup = self.lineups.get(event).cloned().unwrap_or_default();
+        for joined in lineup.reschedule(seq, artists) {
+            // The last attendance tells whether any came after the artist was taken off.
+            for (user, _) in attendees.iter().filter(|(_, last)| *last > joined.since) {
+                self.fans.add([joined.artist, *user], 1, 0);
+            }
+        }
+        self.lineups.set(event, lineup);
+    }
+}
+
+/// Of a row of `attendees`; what is no seq is before every attendance.
+fn seq_of(row: &Row<2>) -> Seq {
+    Seq::new(u64::try_from(row.sum).unwrap_or_default())
+}
