@@ -40,11 +40,10 @@ use crate::event::{Metric, fold_city};
 use crate::projection::StoreError;
 use crate::projection::names::{self, Held, Names};
 use crate::projection::rows::{self, Row, Rows};
-use crate::units::{Minute, Window};
-use by_number::ByNumber;
+use crate::units::Minute;
 use fact::{Fact, FanSet, points_rows};
 use series::{Series, key_of};
-use tops::{Shown, Top};
+use tops::Shown;
 use totals::{Effect, Totals};
 
 const SUBJECTS: rows::Definition = TableDefinition::new("metrics.subjects");
@@ -81,7 +80,6 @@ pub(super) struct Metrics {
     /// The minute that the totals are valid at.
     minute: i64,
     tops: imbl::HashMap<(u32, u32), Arc<Shown>>,
-    lists: ByNumber<(u32, u32), Top>,
 }
 
 /// One event, as far as it counts.
@@ -145,7 +143,6 @@ impl Metrics {
             totals,
             minute: tables::optional(&meta, META_TOTALS_MINUTE)?.unwrap_or(now.get()),
             tops: imbl::HashMap::new(),
-            lists: Default::default(),
         })
     }
 
@@ -367,19 +364,13 @@ impl Metrics {
         let (users, events) = (users.hold(), events.hold());
         for kind in SubjectKind::LISTED {
             for (series, column) in self.totals.columns_mut(kind) {
-                let changed = column.unshown.take_unsorted();
-                if changed.is_empty() {
-                    continue;
-                }
-                for window in Window::ALL {
-                    let key = (series.of(kind), window.index() as u32);
-                    let top = self.lists.entry(key).or_default();
-                    let shown = match kind {
-                        SubjectKind::User => top.update(column, window, &changed, &users),
-                        SubjectKind::Artist => top.update(column, window, &changed, artists),
-                        SubjectKind::Event | SubjectKind::Global => top.update(column, window, &changed, &events),
-                    };
-                    self.tops.insert(key, Arc::new(shown));
+                let shown = match kind {
+                    SubjectKind::User => column.update_tops(&users),
+                    SubjectKind::Artist => column.update_tops(artists),
+                    SubjectKind::Event | SubjectKind::Global => column.update_tops(&events),
+                };
+                for (window, shown) in (0..).zip(shown.into_iter().flatten()) {
+                    self.tops.insert((series.of(kind), window), Arc::new(shown));
                 }
             }
         }
