@@ -124,10 +124,8 @@ impl Top {
     pub fn list(&mut self, mut all: Vec<Listed>, ids: &impl Ids) {
         self.last = None;
         if all.len() > LISTED {
-            let (_, last, _) = all.select_nth_unstable_by(LISTED - 1, |a, b| place(a).cmp(&place(b), ids));
-            self.last = Some(place(last));
-            all.truncate(LISTED);
-            all.shrink_to_fit();
+            all = first(all, ids);
+            self.last = all.iter().map(place).max_by(|a, b| a.cmp(b, ids));
         }
         self.slots = (0..).zip(&all).map(|(slot, (number, _))| (*number, slot)).collect();
         self.listed = all;
@@ -152,6 +150,37 @@ impl Top {
         }
         Shown { total: known, base: self.base.clone(), changes: self.changes.clone(), in_order: OnceLock::new() }
     }
+}
+
+/// The first [`LISTED`]. By the sums alone as far as these tell; of those that share the last sum, which may be most, each is
+/// compared once with the last one that is kept.
+fn first(all: Vec<Listed>, ids: &impl Ids) -> Vec<Listed> {
+    let mut sums: Vec<i128> = all.iter().map(|(_, total)| total.sum).collect();
+    let (_, last, _) = sums.select_nth_unstable_by(LISTED - 1, |a, b| b.cmp(a));
+    let last = *last;
+    let mut kept: Vec<Listed> = all.iter().filter(|(_, total)| total.sum > last).copied().collect();
+    let room = LISTED - kept.len();
+    let by_id = |a: &Listed, b: &Listed| ids.id(a.0).cmp(ids.id(b.0));
+    // Twice as many as there is room for, and the better half of them whenever they are full.
+    let mut equals: Vec<Listed> = Vec::with_capacity(2 * room);
+    let mut worst: Option<Listed> = None;
+    for listed in all.into_iter().filter(|(_, total)| total.sum == last) {
+        if worst.is_some_and(|worst| by_id(&listed, &worst) == Ordering::Greater) {
+            continue;
+        }
+        equals.push(listed);
+        if equals.len() == 2 * room {
+            let (_, last, _) = equals.select_nth_unstable_by(room - 1, by_id);
+            worst = Some(*last);
+            equals.truncate(room);
+        }
+    }
+    if equals.len() > room {
+        equals.select_nth_unstable_by(room - 1, by_id);
+        equals.truncate(room);
+    }
+    kept.extend(equals);
+    kept
 }
 
 #[cfg(test)]

@@ -195,6 +195,19 @@ impl Column {
     }
 }
 
+/// Stands for the window where one row holds the counts of all three.
+const PACKED: u32 = 3;
+
+/// All time lowest, so that what is old is short.
+fn packed([week, month, all]: [u32; 3]) -> Total {
+    let [week, month, all] = [week, month, all].map(i128::from);
+    Total { count: 1, sum: all | month << 32 | week << 64 }
+}
+
+fn unpacked(sum: i128) -> [u32; 3] {
+    [(sum >> 64) as u32, (sum >> 32) as u32, sum as u32]
+}
+
 /// All columns, and the totals of everything.
 #[derive(Default)]
 pub(super) struct Totals {
@@ -236,6 +249,10 @@ impl Totals {
                     let cell = column.cells.at(subject);
                     cell.flags &= !UNFLUSHED;
                     let cell = *cell;
+                    if column.sum_is_count {
+                        each([series.of(kind), subject, PACKED], packed(cell.counts));
+                        continue;
+                    }
                     for (window, total) in (0..).zip(column.totals(subject, &cell)) {
                         each([series.of(kind), subject, window], total);
                     }
@@ -256,16 +273,23 @@ impl Totals {
         let damaged = || StoreError("the coliseum tables: a total is none; the projection is rebuilt".into());
         let (kind, series) = Series::split(key[0]).ok_or_else(damaged)?;
         let window = key[2] as usize;
-        if window >= Window::ALL.len() {
-            return Err(damaged());
-        }
+        let is_window = window < Window::ALL.len();
         if kind == SubjectKind::Global {
-            self.global.entry(series).or_default()[window] = total;
+            *self.global.entry(series).or_default().get_mut(window).ok_or_else(damaged)? = total;
             return Ok(());
         }
-        let count = u32::try_from(total.count).map_err(|_| damaged())?;
         let columns = &mut self.columns[kind.index()];
-        columns.entry(series).or_insert_with(|| Column::new(series)).set(key[1], window, count, total.sum);
+        let column = columns.entry(series).or_insert_with(|| Column::new(series));
+        if key[2] == PACKED && column.sum_is_count {
+            let counts = unpacked(total.sum);
+            (0..).zip(counts).for_each(|(window, count)| column.set(key[1], window, count, 0));
+            return Ok(());
+        }
+        if !is_window || column.sum_is_count {
+            return Err(damaged());
+        }
+        let count = u32::try_from(total.count).map_err(|_| damaged())?;
+        column.set(key[1], window, count, total.sum);
         Ok(())
     }
 }
