@@ -90,6 +90,10 @@ pub const SCRUB_BYTES_PER_SECOND_DEFAULT: u64 = 8 * 1024 * 1024;
 pub const SCRUB_INTERVAL_SECONDS_DEFAULT: u64 = 24 * 3600;
 pub const SCRUB_FIRST_AFTER_MS: u64 = 10_000;
 
+/// Days that the analytics functions look back over: default and most.
+pub const DAYS_DEFAULT: u16 = 30;
+pub const DAYS_MAX: u64 = 365;
+
 /// Rows of a list: default and most.
 pub const LIST_LIMIT_DEFAULT: usize = 100;
 pub const LIST_LIMIT_MAX: usize = 1000;
@@ -100,6 +104,8 @@ pub const MIN_SEQ_WAIT_MS: u64 = 2000;
 pub const CURRENT_WAIT_MS: u64 = 500;
 /// Rendered pages kept of each board.
 pub const BOARD_PAGES_MAX: usize = 8;
+/// Rendered pages kept of all top lists.
+pub const TOP_PAGES_MAX: usize = 32;
 /// Entries that a stream reads at once.
 pub const STREAM_PIECE_ENTRIES: usize = 256;
 

@@ -10,7 +10,7 @@ use std::ops::{Add, AddAssign, Neg, Sub, SubAssign};
 pub const MICRO_POINTS_PER_POINT: i128 = 1_000_000;
 /// Minutes in a day (UTC, no leap seconds, as in POSIX time).
 pub const MINUTES_PER_DAY: i64 = 1440;
-const MICROS_PER_MINUTE: i64 = 60_000_000;
+pub const MICROS_PER_MINUTE: i64 = 60_000_000;
 
 /// The gapless number of a stored event: 1, 2, 3, … `Seq::ZERO` stands before the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

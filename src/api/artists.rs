@@ -1,18 +1,28 @@
 //! One artist.
 
+use super::counts::{FROM, GRANULARITY, TO, granularity};
 use super::{Api, unknown_artist};
+use crate::coliseum::metrics::{Days, SubjectKind};
 use crate::http::Ask;
 use crate::http::query::LIMIT;
 use crate::http::reply;
 use crate::http::route::{Answer, Handler, JSON, Kind, Param, Route};
-use crate::limits::LIST_LIMIT_DEFAULT;
-use crate::read::artists;
+use crate::limits::{DAYS_DEFAULT, DAYS_MAX, LIST_LIMIT_DEFAULT};
+use crate::read::counts::{self, Subject};
+use crate::read::{self, artists};
 use crate::units::Seq;
 
 const MUTATIONS: &[Param] = &[
     LIMIT,
     Param::new("before", Kind::Number(1, u64::MAX), "Only what was caused by entries before this seq: `nextBefore`."),
 ];
+
+const DAYS: Param = Param::new(
+    "days",
+    Kind::NumberOr(1, DAYS_MAX, "alltime"),
+    "How many days back, to the minute, 30 unless given; or all time.",
+);
+const ANALYTICS: &[Param] = &[DAYS];
 
 pub fn routes() -> Vec<Route<Api>> {
     vec![
@@ -33,7 +43,71 @@ pub fn routes() -> Vec<Route<Api>> {
         .params(MUTATIONS)
         .derived()
         .gives(&[(200, JSON, "Mutations")]),
+        Route::get(
+            "/api/coliseum/artists/{artistId}/dna",
+            "dna",
+            "An artist's strengths compared: share, percentile, the window before, and the analytics functions.",
+            Handler::Blocking(dna),
+        )
+        .params(ANALYTICS)
+        .derived()
+        .gives(&[(200, JSON, "Dna")]),
+        Route::get(
+            "/api/coliseum/artists/{artistId}/analytics",
+            "analytics",
+            "Genre diversity, repeat engagement, revenue per fan and geographic reach over the last days.",
+            Handler::Blocking(analytics),
+        )
+        .params(ANALYTICS)
+        .derived()
+        .gives(&[(200, JSON, "Analytics")]),
+        Route::get(
+            "/api/coliseum/artists/{artistId}/rollups",
+            "artistRollups",
+            "An artist's metrics and points by hour, day or ISO week.",
+            Handler::Blocking(rollups),
+        )
+        .params(&[GRANULARITY, FROM, TO])
+        .derived()
+        .gives(&[(200, JSON, "ArtistRollups")]),
     ]
+}
+
+/// `GET /api/coliseum/artists/{artistId}/dna`
+fn dna(api: &Api, ask: &Ask<'_>) -> Answer {
+    let artist_id = ask.path("artistId");
+    let view = api.coliseum.view();
+    let body = artists::dna(&view, &artist_id, days(ask))?.ok_or_else(|| unknown_artist(&artist_id))?;
+    Ok(reply::applied(reply::json(body), view.applied()))
+}
+
+/// `GET /api/coliseum/artists/{artistId}/analytics`
+fn analytics(api: &Api, ask: &Ask<'_>) -> Answer {
+    let artist_id = ask.path("artistId");
+    let view = api.coliseum.view();
+    let body = read::analytics::analytics(&view, &artist_id, days(ask))?;
+    let body = body.ok_or_else(|| unknown_artist(&artist_id))?;
+    Ok(reply::applied(reply::json(body), view.applied()))
+}
+
+/// `GET /api/coliseum/artists/{artistId}/rollups`
+fn rollups(api: &Api, ask: &Ask<'_>) -> Answer {
+    let artist_id = ask.path("artistId");
+    let range = ask.query.range("from", "to")?;
+    let view = api.coliseum.view();
+    let subject = Subject::find(&view, SubjectKind::Artist, Some(&artist_id));
+    let subject = subject.ok_or_else(|| unknown_artist(&artist_id))?;
+    let body = counts::rollups(&view, &subject, granularity(ask), range, false)?;
+    Ok(reply::applied(reply::json(body), view.applied()))
+}
+
+/// How many days the functions look back over.
+fn days(ask: &Ask<'_>) -> Days {
+    match (ask.query.number(DAYS.name), ask.query.text(DAYS.name)) {
+        (Some(days), _) => Days::Last(days as u16),
+        (None, Some(_)) => Days::AllTime,
+        (None, None) => Days::Last(DAYS_DEFAULT),
+    }
 }
 
 /// `GET /api/coliseum/artists/{artistId}`

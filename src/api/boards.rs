@@ -3,14 +3,10 @@
 //! A page of a board is rendered once for each view and then given as it is: the handler loads one pointer to the view
 //! and one to the page, compares them, and hands hyper bytes that are there already.
 
-use std::sync::Arc;
-
-use arc_swap::ArcSwap;
-
+use super::pages::{Pages, rendered};
 use super::{Api, unknown_artist};
-use crate::coliseum::View;
 use crate::http::query::{LIMIT, invalid};
-use crate::http::reply::{self, Rendered};
+use crate::http::reply;
 use crate::http::route::{Answer, Handler, JSON, Kind, Param, Route};
 use crate::http::{Ask, off_reactor};
 use crate::limits::{BOARD_PAGES_MAX, ID_BYTES_MAX, LIST_LIMIT_DEFAULT};
@@ -52,44 +48,10 @@ pub fn routes() -> Vec<Route<Api>> {
     ]
 }
 
-/// A page that was rendered from a view.
-struct Page {
-    /// Kept, so that its address stays its own as long as it is compared.
-    view: Arc<View>,
-    offset: usize,
-    limit: usize,
-    rendered: Rendered,
-}
-
-/// The pages rendered last, for each board. Readers load one pointer; a page that two readers render at once is
-/// rendered twice, and either is right.
+/// The pages of each board, by offset and limit.
 #[derive(Default)]
 pub struct BoardPages {
-    boards: [[ArcSwap<Vec<Arc<Page>>>; 3]; 4],
-}
-
-impl BoardPages {
-    fn get(&self, view: &Arc<View>, domain: Domain, window: Window, offset: usize, limit: usize) -> Arc<Page> {
-        let slot = &self.boards[domain.index()][window.index()];
-        let is_it = |page: &&Arc<Page>| page.offset == offset && page.limit == limit && Arc::ptr_eq(&page.view, view);
-        if let Some(page) = slot.load().iter().find(is_it) {
-            return page.clone();
-        }
-        let body = boards::board(view, domain, window, &Lines::Page { offset, limit })
-            .expect("a page names no artist that could be unknown");
-        let page = Arc::new(Page { view: view.clone(), offset, limit, rendered: rendered(body, view) });
-        let mut pages: Vec<_> = slot.load().iter().filter(|page| Arc::ptr_eq(&page.view, view)).cloned().collect();
-        pages.truncate(BOARD_PAGES_MAX - 1);
-        pages.insert(0, page.clone());
-        slot.store(Arc::new(pages));
-        page
-    }
-}
-
-/// The tag is of the bytes: equal answers share it over restarts, other ones do not.
-fn rendered(body: Vec<u8>, view: &View) -> Rendered {
-    let tag = format!("{}-{}-{:08x}", view.applied(), view.minute().get(), crc32fast::hash(&body));
-    Rendered::new(JSON, body, &tag).applied(view.applied())
+    boards: [[Pages<(usize, usize)>; 3]; 4],
 }
 
 /// `GET /api/coliseum/leaderboards/{domain}/{window}`
@@ -107,7 +69,12 @@ fn leaderboard(api: &Api, ask: &Ask<'_>) -> Answer {
     };
     match (ask.query.time("at"), lines) {
         (None, Lines::Page { offset, limit }) => {
-            Ok(api.pages.get(&view, domain, window, offset, limit).rendered.reply(ask.headers))
+            let pages = &api.pages.boards[domain.index()][window.index()];
+            let page = pages.get(&view, (offset, limit), BOARD_PAGES_MAX, || {
+                boards::board(&view, domain, window, &Lines::Page { offset, limit })
+                    .expect("a page names no artist that could be unknown")
+            });
+            Ok(page.rendered.reply(ask.headers))
         }
         (None, lines) => {
             let body = boards::board(&view, domain, window, &lines);

@@ -7,9 +7,11 @@ mod admin;
 mod artists;
 mod boards;
 mod consumers;
+mod counts;
 mod entries;
 mod health;
 mod metrics;
+mod pages;
 mod shorthands;
 mod snapshots;
 mod stream;
@@ -34,6 +36,7 @@ use crate::read::{ReadFailure, Reader};
 use crate::units::Seq;
 
 pub use boards::BoardPages;
+pub use counts::TopPages;
 
 /// What every handler may use.
 pub struct Api {
@@ -50,6 +53,7 @@ pub struct Api {
     /// Free space under which the log takes no writes.
     pub min_free_bytes: u64,
     pub pages: BoardPages,
+    pub tops: TopPages,
     pub snapshots: Arc<Store>,
     /// Held by the one request that takes a snapshot, so that those who wait keep no thread.
     pub taking_snapshot: Arc<Semaphore>,
@@ -72,6 +76,7 @@ impl App for Api {
         routes.extend(stream::routes());
         routes.extend(boards::routes());
         routes.extend(artists::routes());
+        routes.extend(counts::routes());
         routes.extend(consumers::routes());
         routes.extend(health::routes());
         routes.extend(metrics::routes());

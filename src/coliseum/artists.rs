@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::board::Ids;
+
 /// An artist's number, 0, 1, 2, … in the order of the log; the same after every rebuild.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ArtistNo(u32);
@@ -29,23 +31,18 @@ pub struct ArtistCard {
     pub home_city: Option<Arc<str>>,
 }
 
-/// Whoever can say an artist's id: what equal scores are ordered by.
-pub trait Ids {
-    fn id(&self, artist: ArtistNo) -> &str;
-}
-
 /// All cards by number; a clone is one pointer.
 pub type Cards = imbl::Vector<Arc<ArtistCard>>;
 
 impl Ids for Cards {
-    fn id(&self, artist: ArtistNo) -> &str {
-        &self[artist.index()].id
+    fn id(&self, number: u32) -> &str {
+        &self[number as usize].id
     }
 }
 
 impl Ids for Vec<Arc<str>> {
-    fn id(&self, artist: ArtistNo) -> &str {
-        &self[artist.index()]
+    fn id(&self, number: u32) -> &str {
+        &self[number as usize]
     }
 }
 

@@ -1,28 +1,32 @@
-//! One sorted list of artists: by score descending, then by id ascending in byte order. Immutable and chunked, so that
+//! One sorted list of artists, or of fans or events: by score descending, then by id ascending in byte order. Immutable and chunked, so that
 //! a new version shares every chunk that did not change, and position, rank and row are found by binary search.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
-
-use super::artists::{ArtistNo, Ids};
 
 /// Rows in one chunk, except that the only chunk of a board may have fewer.
 const CHUNK_ROWS_MAX: usize = 256;
 const CHUNK_ROWS_MIN: usize = 64;
 const _: () = assert!(CHUNK_ROWS_MIN * 2 <= CHUNK_ROWS_MAX);
 
-/// An artist with a score that is not zero.
+/// Whoever can say the id of a number: what equal scores are ordered by.
+pub trait Ids {
+    fn id(&self, number: u32) -> &str;
+}
+
+/// One with a score. On the boards of artists a score of zero has no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     /// Micro-points.
     pub score: i128,
-    pub artist: ArtistNo,
+    /// An artist's number, or a fan's, or an event's: who holds the board knows.
+    pub number: u32,
 }
 
 impl Place {
-    fn cmp(&self, other: &Place, ids: &impl Ids) -> Ordering {
+    pub(super) fn cmp(&self, other: &Place, ids: &impl Ids) -> Ordering {
         other.score.cmp(&self.score).then_with(|| {
-            if self.artist == other.artist { Ordering::Equal } else { ids.id(self.artist).cmp(ids.id(other.artist)) }
+            if self.number == other.number { Ordering::Equal } else { ids.id(self.number).cmp(ids.id(other.number)) }
         })
     }
 }
@@ -51,16 +55,16 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    /// Notes that an artist's score went from one value to another; zero is not on the board.
-    pub fn note(&mut self, artist: ArtistNo, old: i128, new: i128) {
+    /// Notes that a score went from one value to another; zero is not on the board.
+    pub fn note(&mut self, number: u32, old: i128, new: i128) {
         if old == new {
             return;
         }
         if old != 0 {
-            self.removed.push(Place { score: old, artist });
+            self.removed.push(Place { score: old, number });
         }
         if new != 0 {
-            self.inserted.push(Place { score: new, artist });
+            self.inserted.push(Place { score: new, number });
         }
     }
     pub fn is_empty(&self) -> bool {
@@ -72,7 +76,7 @@ impl Board {
     /// Of places in any order; scores that are zero are left out.
     pub(super) fn of(places: impl Iterator<Item = Place>, ids: &impl Ids) -> Board {
         let mut changes = Changes::default();
-        places.for_each(|place| changes.note(place.artist, 0, place.score));
+        places.for_each(|place| changes.note(place.number, 0, place.score));
         Board::default().changed(changes, ids)
     }
 
@@ -96,7 +100,7 @@ impl Board {
         let skip = index - self.chunks.get(first).map_or(0, |chunk| chunk.start);
         self.chunks[first.min(self.chunks.len())..].iter().flat_map(|chunk| chunk.places.iter().copied()).skip(skip)
     }
-    /// The index from 0 of exactly this artist with this score.
+    /// The index from 0 of exactly this number with this score.
     pub fn index_of(&self, place: Place, ids: &impl Ids) -> Option<usize> {
         let index = self.count_before(|other| other.cmp(&place, ids) == Ordering::Less);
         self.get(index).filter(|found| *found == place).map(|_| index)
@@ -224,10 +228,10 @@ mod tests {
             .collect();
         expected.sort();
         assert_eq!(board.len(), expected.len());
-        let found: Vec<u32> = board.iter_from(0).map(|place| place.artist.get()).collect();
+        let found: Vec<u32> = board.iter_from(0).map(|place| place.number).collect();
         assert_eq!(found, expected.iter().map(|(_, _, artist)| *artist).collect::<Vec<_>>());
         for (index, (negative, _, artist)) in expected.iter().enumerate() {
-            let place = Place { score: -negative, artist: ArtistNo::new(*artist) };
+            let place = Place { score: -negative, number: *artist };
             assert_eq!(board.get(index), Some(place));
             assert_eq!(board.index_of(place, ids), Some(index));
             assert_eq!(board.count_above(place.score), expected.partition_point(|(other, _, _)| other < negative));
@@ -256,7 +260,7 @@ mod tests {
                 let mut changes = Changes::default();
                 for artist in 0..3000 {
                     let score = |of: &BTreeMap<u32, i128>| of.get(&artist).copied().unwrap_or(0);
-                    changes.note(ArtistNo::new(artist), score(&scores), score(&next));
+                    changes.note(artist, score(&scores), score(&next));
                 }
                 board = board.changed(changes, &ids);
                 scores = next;
@@ -268,10 +272,10 @@ mod tests {
     #[test]
     fn chunks_that_nothing_touches_are_shared() {
         let ids = ids(5000);
-        let all = (0..5000).map(|number| Place { score: i128::from(number) + 1, artist: ArtistNo::new(number) });
+        let all = (0..5000).map(|number| Place { score: i128::from(number) + 1, number });
         let board = Board::of(all, &ids);
         let mut changes = Changes::default();
-        changes.note(ArtistNo::new(4990), 4991, 4992);
+        changes.note(4990, 4991, 4992);
         let next = board.changed(changes, &ids);
         let shared = |chunk: &Chunk| board.chunks.iter().any(|old| Arc::ptr_eq(&old.places, &chunk.places));
         assert_eq!(next.chunks.iter().filter(|chunk| !shared(chunk)).count(), 1);
@@ -280,9 +284,9 @@ mod tests {
     #[test]
     fn places_are_given_from_any_index() {
         let ids = ids(1000);
-        let board = Board::of((0..1000).map(|n| Place { score: 1000 - i128::from(n), artist: ArtistNo::new(n) }), &ids);
+        let board = Board::of((0..1000).map(|n| Place { score: 1000 - i128::from(n), number: n }), &ids);
         for index in [0, 1, 499, 500, 999, 1000, 5000] {
-            let found: Vec<u32> = board.iter_from(index).map(|place| place.artist.get()).collect();
+            let found: Vec<u32> = board.iter_from(index).map(|place| place.number).collect();
             assert_eq!(found, (index as u32..1000).collect::<Vec<_>>(), "from {index}");
         }
         assert_eq!(Board::default().iter_from(3).count(), 0);

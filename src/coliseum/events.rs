@@ -1,13 +1,13 @@
 //! Which events there are, by number, and their line-ups.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::artists::ArtistNo;
 use super::lineup::{Lineup, Stay};
+use crate::projection::names::Names;
 use crate::units::{Decimal, Seq, Timestamp};
 
-/// An event's number, in the order in which the log first names it in an attendance or a line-up.
+/// An event's number, in the order in which the log first names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventNo(u32);
 
@@ -30,30 +30,39 @@ pub struct Attendance {
     pub multiplier: Decimal,
     /// Whom its own fields credit.
     pub artists: Box<[ArtistNo]>,
+    /// Who was there, and the number of the city where, by [`super::metrics`].
+    pub user: u32,
+    pub city: Option<u32>,
 }
 
 /// An event that has or had a line-up.
 #[derive(Clone, Debug)]
 pub struct Listed {
     pub number: EventNo,
+    /// As the last line-up that gave one named it.
+    pub name: Option<Arc<str>>,
     pub lineup: Arc<Lineup>,
 }
 
 /// The writing side: numbers events and keeps their line-ups, with persistent twins for the views.
-#[derive(Default)]
 pub struct Events {
-    numbers: HashMap<Arc<str>, EventNo>,
-    ids: Vec<Arc<str>>,
+    names: Arc<Names>,
     listed: imbl::HashMap<Arc<str>, Listed>,
     of_artist: imbl::HashMap<ArtistNo, imbl::Vector<Arc<str>>>,
 }
 
 impl Events {
-    pub fn find(&self, id: &str) -> Option<EventNo> {
-        self.numbers.get(id).copied()
+    pub fn new(names: Names) -> Events {
+        Events { names: Arc::new(names), listed: imbl::HashMap::new(), of_artist: imbl::HashMap::new() }
     }
-    pub fn id(&self, event: EventNo) -> &Arc<str> {
-        &self.ids[event.get() as usize]
+    pub fn names(&self) -> &Arc<Names> {
+        &self.names
+    }
+    pub fn find(&self, id: &str) -> Option<EventNo> {
+        self.names.find(id).map(EventNo)
+    }
+    pub fn id(&self, event: EventNo) -> String {
+        self.names.hold().name(event.0).to_owned()
     }
     pub fn lineup(&self, id: &str) -> Option<&Arc<Lineup>> {
         self.listed.get(id).map(|listed| &listed.lineup)
@@ -65,26 +74,22 @@ impl Events {
     pub fn of_artist(&self) -> &imbl::HashMap<ArtistNo, imbl::Vector<Arc<str>>> {
         &self.of_artist
     }
-    /// The event's number; the next one if it has none yet, with `true`.
-    pub fn number(&mut self, id: &str) -> (EventNo, bool) {
-        if let Some(number) = self.find(id) {
-            return (number, false);
-        }
-        let number = EventNo(u32::try_from(self.ids.len()).expect("the tables' keys end at 2^32 events"));
-        let id: Arc<str> = id.into();
-        self.ids.push(id.clone());
-        self.numbers.insert(id, number);
-        (number, true)
+    /// The event's number; the next one if it has none yet.
+    pub fn number(&mut self, id: &str) -> EventNo {
+        EventNo(self.names.number(id))
     }
-    /// Replaces an event's line-up; `joined` are its new stays.
-    pub fn set_lineup(&mut self, event: EventNo, lineup: Lineup, joined: &[Stay]) {
-        let id = self.id(event).clone();
+    /// Replaces an event's line-up, and its name if there is one; `joined` are its new stays.
+    pub fn set_lineup(&mut self, id: &str, name: Option<&str>, lineup: Lineup, joined: &[Stay]) {
+        let number = self.number(id);
+        let before = self.listed.get_key_value(id);
+        let name = name.map(Arc::from).or_else(|| before.and_then(|(_, listed)| listed.name.clone()));
+        let id: Arc<str> = before.map_or_else(|| id.into(), |(id, _)| id.clone());
         for stay in joined {
             let events = self.of_artist.entry(stay.artist).or_default();
             if stay.since == Seq::ZERO {
                 events.push_back(id.clone());
             }
         }
-        self.listed.insert(id, Listed { number: event, lineup: Arc::new(lineup) });
+        self.listed.insert(id, Listed { number, name, lineup: Arc::new(lineup) });
     }
 }

@@ -113,10 +113,10 @@ pub fn decode_card(artist: u32, value: &[u8]) -> Result<ArtistCard, StoreError> 
     })
 }
 
-pub fn encode_event(event: u32, id: &str, lineup: Option<&Lineup>) -> Vec<u8> {
+pub fn encode_event(event: u32, name: Option<&str>, lineup: &Lineup) -> Vec<u8> {
     let mut value = Writer::value();
-    value.put(id);
-    for stay in lineup.map_or(&[][..], Lineup::stays) {
+    value.put(name);
+    for stay in lineup.stays() {
         let removed = stay.removed.map(Seq::get);
         value.put((stay.artist.get(), stay.since.get(), stay.joined.get(), removed));
         value.put(stay.joined_received_at.micros());
@@ -124,9 +124,9 @@ pub fn encode_event(event: u32, id: &str, lineup: Option<&Lineup>) -> Vec<u8> {
     value.into_value(Key::Number(event))
 }
 
-pub fn decode_event(event: u32, value: &[u8]) -> Result<(String, Vec<Stay>), StoreError> {
+pub fn decode_event(event: u32, value: &[u8]) -> Result<(Option<String>, Vec<Stay>), StoreError> {
     let mut value = Reader::value(value, Key::Number(event), "event")?;
-    let id: String = value.take()?;
+    let name: Option<String> = value.take()?;
     let mut stays = Vec::new();
     while !value.is_empty() {
         let (artist, since, joined, removed): (u32, u64, u64, Option<u64>) = value.take()?;
@@ -138,5 +138,5 @@ pub fn decode_event(event: u32, value: &[u8]) -> Result<(String, Vec<Stay>), Sto
             removed: removed.map(Seq::new),
         });
     }
-    Ok((id, stays))
+    Ok((name, stays))
 }

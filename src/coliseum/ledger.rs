@@ -207,6 +207,7 @@ pub(super) fn encode_attendances(key: (u32, u64), attendances: &[Attendance]) ->
         let multiplier = attendance.multiplier.normalized();
         page.put((attendance.seq.get(), attendance.at.micros(), multiplier.mantissa(), multiplier.scale()));
         page.put(attendance.artists.iter().map(|artist| artist.get()).collect::<Vec<u32>>());
+        page.put((attendance.user, attendance.city));
     }
     page.into_value(Key::Pair(i64::from(key.0), key.1))
 }
@@ -217,12 +218,15 @@ fn decode_attendances(key: (u32, u64), page: &[u8]) -> Result<Vec<Attendance>, S
     while !page.is_empty() {
         let (seq, at, mantissa, scale): (u64, i64, i128, u32) = page.take()?;
         let artists: Vec<u32> = page.take()?;
+        let (user, city): (u32, Option<u32>) = page.take()?;
         attendances.push(Attendance {
             event: EventNo::new(key.0),
             seq: Seq::new(seq),
             at: Timestamp::from_micros(at),
             multiplier: Decimal::new(mantissa, scale),
             artists: artists.into_iter().map(ArtistNo::new).collect(),
+            user,
+            city,
         });
     }
     Ok(attendances)
@@ -259,7 +263,7 @@ mod tests {
                     let slab = unflushed.take_for_flush();
                     flush::write_rows(&transaction, unflushed.flushes(), &slab.rows).expect("writes");
                     let mut meta = transaction.open_table(META).expect("made above");
-                    tables::put_counter(&mut meta, META_FLUSHES, unflushed.flushes()).expect("writes");
+                    tables::put(&mut meta, META_FLUSHES, unflushed.flushes()).expect("writes");
                     drop(meta);
                     transaction.commit().expect("in memory");
                 }

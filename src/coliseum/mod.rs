@@ -3,7 +3,8 @@
 //! An entry's way: [`Coliseum::apply`] reads its facts, [`rules`] and [`scoring`] say how many points it is worth in each
 //! domain, its own fields and the event's [`lineup`] say to whom; the points go into the artist's totals and into the row
 //! of (minute, artist). `tick` takes rows over the [`minutes`]' edges as time passes: that is where an event leaves a
-//! window. `flush` writes rows as [`pages`], `view` publishes [`board`]s and scores as an immutable [`View`].
+//! window. What is counted of everyone goes to [`metrics`], which has windows and rows of its own. `flush` writes rows as
+//! [`pages`], `view` publishes [`board`]s and scores as an immutable [`View`].
 //!
 //! Owns the tables of [`tables`], in the redb file that the runner gives it. Memory holds every artist and line-up and
 //! what came since the last flush; rows and attendances live in the file. What a crash leaves is the last commit that
@@ -17,6 +18,7 @@ mod events;
 mod flush;
 mod ledger;
 pub mod lineup;
+pub mod metrics;
 pub mod minutes;
 mod pages;
 pub mod past;
@@ -39,8 +41,9 @@ use std::sync::Arc;
 
 use redb::{ReadableDatabase, ReadableTable};
 
-use crate::event::Facts;
+use crate::event::{Facts, Flow, Metric};
 use crate::passport::Entry;
+use crate::projection::names::Names;
 use crate::projection::{ApplyError, Projection, StoreError};
 use crate::units::{Domain, Minute, Seq, Timestamp};
 
@@ -49,10 +52,11 @@ use board::{Board, Changes};
 use events::{Attendance, EventNo, Events};
 use ledger::Unflushed;
 use lineup::Lineup;
+use metrics::{Counted, Fan, Metrics};
 use minutes::{EDGES, MINUTE_LAST, SLOTS, Sums, Totals, slots_of};
 use rules::attendance_rule;
 use scoring::{Score, Verdict, judge};
-use tables::{ALLTIME, ALLTIME_CHUNK, ARTISTS, EVENTS, META, META_FLUSHES, META_UNCONVERTED, failed};
+use tables::{ALLTIME, ALLTIME_CHUNK, ARTISTS, EVENT_IDS, EVENTS, META, META_FLUSHES, META_UNCONVERTED, failed};
 use view::Boards;
 
 /// The fold.
@@ -65,9 +69,13 @@ pub struct Coliseum {
     /// By artist.
     totals: Vec<Totals>,
     events: Events,
+    metrics: Metrics,
+    base_currency: Arc<str>,
     unconverted: u64,
     unflushed: Unflushed,
     dirty: Dirty,
+    /// Kept for its memory: whom one event credits.
+    credited: Vec<ArtistNo>,
     /// As of the last view.
     shown_scores: imbl::Vector<Totals>,
     shown_boards: Boards,
@@ -81,6 +89,7 @@ struct Dirty {
     /// Artists whose all-time totals changed since the last flush.
     alltime: Marks,
     cards: Marks,
+    /// With a line-up that changed since the last flush.
     events: Marks,
 }
 
@@ -115,6 +124,8 @@ struct LateCredit {
     artist: ArtistNo,
     at: Timestamp,
     deltas: Sums,
+    user: u32,
+    city: Option<u32>,
 }
 
 impl Projection for Coliseum {
@@ -142,10 +153,13 @@ impl Projection for Coliseum {
             minute: MINUTE_LAST,
             artists: Artists::default(),
             totals: Vec::new(),
-            events: Events::default(),
+            events: Events::new(Names::open(&database, EVENT_IDS)?),
+            metrics: Metrics::open(&database, now.minute())?,
+            base_currency: setup.base_currency().into(),
             unconverted: 0,
             unflushed: Unflushed::default(),
             dirty: Dirty::default(),
+            credited: Vec::new(),
             shown_scores: imbl::Vector::new(),
             shown_boards: Default::default(),
         };
@@ -162,6 +176,7 @@ impl Projection for Coliseum {
     }
 
     fn tick(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        self.metrics.tick(&self.database, now.minute())?;
         let (from, to) = (self.minute, now.minute().get());
         if from == to {
             return Ok(());
@@ -196,18 +211,24 @@ impl Projection for Coliseum {
         flush::write_rows(transaction, flush, &slab.rows)?;
         flush::write_attendances(transaction, &slab.attendances)?;
         self.flush_artists(transaction)?;
+        self.events.names().flush(transaction)?;
         let mut events = transaction.open_table(EVENTS).map_err(failed)?;
         for number in self.dirty.events.take() {
             let id = self.events.id(EventNo::new(number));
-            let lineup = self.events.lineup(id).map(Arc::as_ref);
-            events.insert(number, flush::encode_event(number, id, lineup).as_slice()).map_err(failed)?;
+            let listed = &self.events.listed()[id.as_str()];
+            let value = flush::encode_event(number, listed.name.as_deref(), &listed.lineup);
+            events.insert(number, value.as_slice()).map_err(failed)?;
         }
-        tables::put_counter(&mut meta, META_FLUSHES, flush)?;
-        tables::put_counter(&mut meta, META_UNCONVERTED, self.unconverted)
+        tables::put(&mut meta, META_FLUSHES, flush)?;
+        tables::put(&mut meta, META_UNCONVERTED, self.unconverted)?;
+        drop(meta);
+        self.metrics.flush(transaction)
     }
 
     fn view(&mut self, applied: Seq) -> Arc<View> {
         self.publish();
+        let stored = self.database.begin_read().map(Arc::new).map_err(failed);
+        let metrics = self.metrics.view(&stored, self.artists.ids(), self.events.names(), &self.base_currency);
         Arc::new(View {
             applied,
             minute: Minute::new(self.minute),
@@ -219,6 +240,7 @@ impl Projection for Coliseum {
             listed: self.events.listed().clone(),
             events_of: self.events.of_artist().clone(),
             unconverted: self.unconverted,
+            metrics,
             ledger: self.unflushed.ledger(&self.database),
         })
     }
@@ -256,14 +278,13 @@ impl Coliseum {
         self.totals.resize(self.artists.len(), Totals::default());
         for row in transaction.open_table(EVENTS).map_err(failed)?.iter().map_err(failed)? {
             let (number, event) = row.map_err(failed)?;
-            let (id, stays) = flush::decode_event(number.value(), event.value())?;
-            let (event, is_new) = self.events.number(&id);
-            if event.get() != number.value() || !is_new || stays.iter().any(|s| s.artist.index() >= self.totals.len()) {
+            let (name, stays) = flush::decode_event(number.value(), event.value())?;
+            let is_known = number.value() < self.events.names().len();
+            if !is_known || stays.iter().any(|stay| stay.artist.index() >= self.totals.len()) {
                 return Err(gap());
             }
-            if !stays.is_empty() {
-                self.events.set_lineup(event, Lineup::from_stays(stays.clone()), &stays);
-            }
+            let id = self.events.id(EventNo::new(number.value()));
+            self.events.set_lineup(&id, name.as_deref(), Lineup::from_stays(stays.clone()), &stays);
         }
         (0..self.totals.len() as u32).for_each(|artist| self.dirty.shown.add(artist));
         Ok(())
@@ -291,8 +312,8 @@ impl Coliseum {
     fn fold(&mut self, entry: &Entry<'_>, facts: &Facts<'_>) -> Result<(), StoreError> {
         match facts {
             Facts::Attended { event_id, .. } => self.fold_attendance(entry, facts, event_id),
-            Facts::Scheduled { event_id, artist_ids, .. } => {
-                self.fold_lineup(entry, event_id, artist_ids)?;
+            Facts::Scheduled { event_id, artist_ids, name, .. } => {
+                self.fold_lineup(entry, event_id, name.as_deref(), artist_ids)?;
                 self.fold_own_credits(entry, facts);
             }
             Facts::Profile { artist_id, artist_name, genres, home_city } => {
@@ -319,12 +340,38 @@ impl Coliseum {
                 None
             }
         };
-        for id in facts.credited(rules.rule(event_type).is_some()) {
-            let artist = self.number(id);
-            if let Some(deltas) = &deltas {
-                self.add(artist, entry.at().minute(), deltas);
-            }
+        let artists = &mut std::mem::take(&mut self.credited);
+        artists.extend(facts.credited(rules.rule(event_type).is_some()).map(|id| self.number(id)));
+        if let Some(deltas) = &deltas {
+            artists.iter().for_each(|artist| self.add(*artist, entry.at().minute(), deltas));
         }
+        self.count(entry, facts, deltas.is_some(), artists);
+        artists.clear();
+        self.credited = std::mem::take(artists);
+    }
+
+    /// Counts the event for whom it is of and whom it credits. `scores`: the rule of its type took it.
+    fn count(&mut self, entry: &Entry<'_>, facts: &Facts<'_>, scores: bool, artists: &[ArtistNo]) {
+        let user = self.metrics.user(entry.envelope.user_id);
+        let event = facts.event_id().map(|id| self.events.number(id).get());
+        let Some(measure) = facts.measure() else { return };
+        let fan = match facts {
+            Facts::Played { genre, .. } if scores => Fan::Plays { genre: genre.as_deref() },
+            Facts::Money { flow: Flow::Spent, currency, .. } if **currency == *self.base_currency => Fan::Paying,
+            _ if facts.is_fan_event() => Fan::Yes,
+            _ => Fan::No,
+        };
+        let counted = Counted {
+            minute: entry.at().minute(),
+            user,
+            event,
+            metric: measure.metric,
+            currency: measure.currency,
+            sum: measure.sum,
+            city: facts.city().and_then(|city| self.metrics.city(city)),
+            fan,
+        };
+        self.metrics.count(&counted, artists);
     }
 
     /// Scores the artists of the attendance's own fields, then those of the line-up, and keeps it for late line-ups.
@@ -334,21 +381,24 @@ impl Coliseum {
             Verdict::Scores(score) => score,
             Verdict::Nothing | Verdict::Unconverted => unreachable!("attendances have a rule with no condition"),
         };
-        let (event, is_new) = self.events.number(event_id);
-        if is_new {
-            self.dirty.events.add(event.get());
-        }
+        let event = self.events.number(event_id);
         let own: Box<[ArtistNo]> = facts.credited(true).map(|id| self.number(id)).collect();
-        let deltas = score.deltas();
-        let minute = entry.at().minute();
-        own.iter().for_each(|artist| self.add(*artist, minute, &deltas));
-        if let Some(lineup) = self.events.lineup(event_id).cloned() {
-            for artist in lineup.current().filter(|artist| !own.contains(artist)) {
-                self.add(artist, minute, &deltas);
-            }
+        let mut artists = own.to_vec();
+        if let Some(lineup) = self.events.lineup(event_id) {
+            artists.extend(lineup.current().filter(|artist| !own.contains(artist)));
         }
-        let multiplier = score.event_multiplier();
-        self.unflushed.attendances.push(Attendance { event, seq: entry.seq, at: entry.at(), multiplier, artists: own });
+        let deltas = score.deltas();
+        artists.iter().for_each(|artist| self.add(*artist, entry.at().minute(), &deltas));
+        self.count(entry, facts, true, &artists);
+        self.unflushed.attendances.push(Attendance {
+            event,
+            seq: entry.seq,
+            at: entry.at(),
+            multiplier: score.event_multiplier(),
+            artists: own,
+            user: self.metrics.user(entry.envelope.user_id),
+            city: facts.city().and_then(|city| self.metrics.city(city)),
+        });
     }
 
     /// Sets a line-up and credits the attendances that were there before it. What can fail comes first.
@@ -356,6 +406,7 @@ impl Coliseum {
         &mut self,
         entry: &Entry<'_>,
         event_id: &str,
+        name: Option<&str>,
         artist_ids: &[S],
     ) -> Result<(), StoreError> {
         let mut new_ids: Vec<&str> = Vec::new();
@@ -380,11 +431,21 @@ impl Coliseum {
         for id in new_ids {
             self.number(id);
         }
-        let (event, _) = self.events.number(event_id);
-        self.events.set_lineup(event, lineup, &joined);
-        self.dirty.events.add(event.get());
+        self.events.set_lineup(event_id, name, lineup, &joined);
+        self.dirty.events.add(self.events.number(event_id).get());
         for credit in late {
             self.add(credit.artist, credit.at.minute(), &credit.deltas);
+            let counted = Counted {
+                minute: credit.at.minute(),
+                user: credit.user,
+                event: None,
+                metric: Metric::EventsAttended,
+                currency: None,
+                sum: 1,
+                city: credit.city,
+                fan: Fan::Yes,
+            };
+            self.metrics.count_late(&counted, credit.artist);
         }
         Ok(())
     }
@@ -398,7 +459,8 @@ impl Coliseum {
             let deltas = Score::new(rule, attendance.multiplier).deltas();
             for stay in joined {
                 if stay.since < attendance.seq && !attendance.artists.contains(&stay.artist) {
-                    late.push(LateCredit { artist: stay.artist, at: attendance.at, deltas });
+                    let (user, city) = (attendance.user, attendance.city);
+                    late.push(LateCredit { artist: stay.artist, at: attendance.at, deltas, user, city });
                 }
             }
         }
@@ -425,6 +487,7 @@ impl Coliseum {
         }
         self.totals[artist.index()].add(slots_of(minute.get(), self.minute), deltas);
         self.unflushed.rows.add(minute, artist, deltas);
+        self.metrics.score(artist.get(), minute, deltas);
         self.dirty.shown.add(artist.get());
         self.dirty.alltime.add(artist.get());
     }
@@ -446,7 +509,7 @@ impl Coliseum {
             for (slot, changes) in changes.iter_mut().enumerate() {
                 for domain in Domain::ALL {
                     let score = |totals: &Totals| totals.slot(slot, domain).get();
-                    changes[domain.index()].note(artist, score(old), score(new));
+                    changes[domain.index()].note(number, score(old), score(new));
                 }
             }
             self.shown_scores[artist.index()] = *new;

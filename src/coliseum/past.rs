@@ -52,7 +52,7 @@ impl View {
         }
         let board = |column: usize| {
             let places = scores.iter().enumerate();
-            let places = places.map(|(artist, s)| Place { score: s[column], artist: ArtistNo::new(artist as u32) });
+            let places = places.map(|(artist, s)| Place { score: s[column], number: artist as u32 });
             Board::of(places, &self.cards)
         };
         let (board, previous) = (board(0), board(1));

@@ -2,10 +2,12 @@
 //!
 //! | table | key | value |
 //! | --- | --- | --- |
-//! | `meta` | `flushes`, `unconverted` | counters |
+//! | `meta` | `flushes`, `unconverted`, `totals_minute` | counters |
 //! | `artists` | number | id and profile |
 //! | `alltime` | number / 64 | 64 artists' all-time sums |
-//! | `events` | number | id and line-up |
+//! | `event_ids` | number | ids, see `projection::names` |
+//! | `events` | number | name and line-up, of those that have one |
+//! | `metrics.…` | | see `metrics` |
 //! | `attendances` | event, first seq | attendances that one flush brought |
 //! | `hours` | hour, flush | rows by minute, see `pages` |
 //! | `days` | day, flush | the same rows by day |
@@ -20,7 +22,7 @@ use redb::{ReadableDatabase, TableDefinition};
 use crate::projection::StoreError;
 
 /// Names the layout of tables and values; another one means a rebuild.
-pub const LAYOUT_VERSION: u8 = 1;
+pub const LAYOUT_VERSION: u8 = 2;
 /// One decoded value may not claim more; pages are read number by number.
 const VALUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Artists in one value of `alltime`: few keys a flush, and little to write again for one artist.
@@ -30,6 +32,8 @@ pub const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 pub const ARTISTS: TableDefinition<u32, &[u8]> = TableDefinition::new("artists");
 pub const ALLTIME: TableDefinition<u32, &[u8]> = TableDefinition::new("alltime");
 pub const EVENTS: TableDefinition<u32, &[u8]> = TableDefinition::new("events");
+/// Ids of events by number.
+pub const EVENT_IDS: crate::projection::names::Definition = TableDefinition::new("event_ids");
 pub const ATTENDANCES: TableDefinition<(u32, u64), &[u8]> = TableDefinition::new("attendances");
 pub const HOURS: TableDefinition<(i64, u64), &[u8]> = TableDefinition::new("hours");
 pub const DAYS: TableDefinition<(i64, u64), &[u8]> = TableDefinition::new("days");
@@ -38,6 +42,9 @@ pub const DAYS: TableDefinition<(i64, u64), &[u8]> = TableDefinition::new("days"
 pub const META_FLUSHES: &str = "flushes";
 /// Events whose currency has no rate.
 pub const META_UNCONVERTED: &str = "unconverted";
+
+/// The minute that the stored totals of metrics are valid at.
+pub const META_TOTALS_MINUTE: &str = "totals_minute";
 
 /// Any failure of redb, as the runner takes it.
 pub fn failed(error: impl Into<redb::Error>) -> StoreError {
@@ -169,20 +176,28 @@ pub fn create(database: &redb::Database) -> Result<(), StoreError> {
 
 /// A counter of `meta`; zero before the first flush.
 pub fn counter(table: &impl redb::ReadableTable<&'static str, &'static [u8]>, name: &str) -> Result<u64, StoreError> {
-    let Some(value) = table.get(name).map_err(failed)? else { return Ok(0) };
-    let mut reader = Reader::value(value.value(), Key::Name(name), "counter")?;
-    let counter = reader.take()?;
-    reader.end()?;
-    Ok(counter)
+    Ok(optional(table, name)?.unwrap_or(0))
 }
 
-pub fn put_counter(
+/// A number of `meta`; `None` before the first flush.
+pub fn optional<T: bincode::Decode<()>>(
+    table: &impl redb::ReadableTable<&'static str, &'static [u8]>,
+    name: &str,
+) -> Result<Option<T>, StoreError> {
+    let Some(value) = table.get(name).map_err(failed)? else { return Ok(None) };
+    let mut reader = Reader::value(value.value(), Key::Name(name), "counter")?;
+    let number = reader.take()?;
+    reader.end()?;
+    Ok(Some(number))
+}
+
+pub fn put(
     table: &mut redb::Table<'_, &'static str, &'static [u8]>,
     name: &str,
-    count: u64,
+    number: impl bincode::Encode,
 ) -> Result<(), StoreError> {
     let mut value = Writer::value();
-    value.put(count);
+    value.put(number);
     table.insert(name, value.into_value(Key::Name(name)).as_slice()).map_err(failed)?;
     Ok(())
 }

@@ -10,6 +10,7 @@ use super::board::{Board, Place};
 use super::events::Listed;
 use super::ledger::Ledger;
 use super::lineup::{Lineup, Stay};
+use super::metrics::MetricsView;
 use super::minutes::{SLOTS, Totals, current_slot, previous_slot};
 use super::rules::{Rules, attendance_rule};
 use super::scoring::{Mutation, Score, Verdict, judge};
@@ -30,6 +31,7 @@ pub struct View {
     pub(super) listed: imbl::HashMap<Arc<str>, Listed>,
     pub(super) events_of: imbl::HashMap<ArtistNo, imbl::Vector<Arc<str>>>,
     pub(super) unconverted: u64,
+    pub(super) metrics: MetricsView,
     pub(super) ledger: Ledger,
 }
 
@@ -109,25 +111,26 @@ impl<'v> Leaderboard<'v> {
     }
     /// The line of an artist; `None` where its score is zero.
     pub fn standing_of(self, artist: ArtistNo) -> Option<Standing<'v>> {
-        let place = Place { score: self.scores.of(artist)[0], artist };
+        let place = Place { score: self.scores.of(artist)[0], number: artist.get() };
         let index = self.board.index_of(place, self.cards)?;
         Some(self.standing(index, self.board.count_above(place.score), place))
     }
     /// The artist between its neighbours, at most `limit` lines; empty where its score is zero.
     pub fn around(self, artist: ArtistNo, limit: usize) -> Vec<Standing<'v>> {
-        let place = Place { score: self.scores.of(artist)[0], artist };
+        let place = Place { score: self.scores.of(artist)[0], number: artist.get() };
         let Some(index) = self.board.index_of(place, self.cards) else { return Vec::new() };
         let last_start = self.total().saturating_sub(limit);
         self.rows(index.saturating_sub(limit.saturating_sub(1) / 2).min(last_start), limit).collect()
     }
 
     fn standing(&self, index: usize, better: usize, place: Place) -> Standing<'v> {
-        let before = Place { score: self.scores.of(place.artist)[1], artist: place.artist };
+        let artist = ArtistNo::new(place.number);
+        let before = Place { score: self.scores.of(artist)[1], number: place.number };
         Standing {
             position: index as u64 + 1,
             rank: better as u64 + 1,
-            artist: place.artist,
-            card: &self.cards[place.artist.index()],
+            artist,
+            card: &self.cards[artist.index()],
             score: MicroPoints::new(place.score),
             previous_position: self.previous.index_of(before, self.cards).map(|index| index as u64 + 1),
         }
@@ -196,6 +199,15 @@ impl View {
     pub fn same_board(&self, other: &View, domain: Domain, window: Window) -> bool {
         let same = |slot: usize| Arc::ptr_eq(&self.boards[slot][domain.index()], &other.boards[slot][domain.index()]);
         same(current_slot(window)) && same(previous_slot(window))
+    }
+
+    /// What was counted, of the same entries and minute.
+    pub fn metrics(&self) -> &MetricsView {
+        &self.metrics
+    }
+    /// An event's name as line-ups gave it.
+    pub fn event_name(&self, event_id: &str) -> Option<&str> {
+        self.listed.get(event_id)?.name.as_deref()
     }
 
     /// An event's line-up; `None` if no line-up of it was ever logged.

@@ -30,7 +30,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::api::{Api, BoardPages};
+use crate::api::{Api, BoardPages, TopPages};
 use crate::capture::CaptureLimits;
 use crate::clock::Clock;
 use crate::coliseum::Coliseum;
@@ -138,6 +138,7 @@ pub fn start_on(
         durable_answers: durability == Durability::Sync,
         min_free_bytes: config.passport.min_free_bytes,
         pages: BoardPages::default(),
+        tops: TopPages::default(),
         snapshots: snapshots.clone(),
         taking_snapshot: Arc::new(Semaphore::new(1)),
     });

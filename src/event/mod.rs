@@ -8,6 +8,7 @@ mod credit;
 mod equal;
 mod fields;
 mod json;
+mod metric;
 mod number;
 mod rules;
 mod scan;
@@ -18,6 +19,7 @@ mod time;
 pub use catalogue::EVENT_TYPES;
 pub use equal::same_content;
 pub use json::{array_elements, batch_elements, check_document};
+pub use metric::{Measure, Metric, fold_city};
 pub use time::parse_rfc3339;
 
 use std::borrow::Cow;

@@ -119,6 +119,10 @@ fn query_parameter(param: &Param) -> Value {
         Kind::Time => json!({"type": "string", "format": "date-time"}),
         Kind::Flag => json!({"type": "boolean"}),
         Kind::Word(words) => json!({"type": "string", "enum": words}),
+        Kind::NumberOr(low, high, word) => {
+            json!({"anyOf": [{"type": "integer", "minimum": low, "maximum": high}, {"const": word}]})
+        }
+        Kind::Currency => json!({"type": "string", "pattern": "^[a-z]{3}$"}),
     };
     json!({"name": param.name, "in": "query", "description": param.doc, "schema": schema})
 }

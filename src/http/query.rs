@@ -136,10 +136,7 @@ fn read(param: &Param, text: &str) -> Option<Value> {
             let good = !text.is_empty() && text.len() <= bytes_max && !text.contains('\0');
             good.then(|| Value::Text(text.to_string()))
         }
-        Kind::Number(low, high) => {
-            let number = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()?;
-            (low..=high).contains(&number).then_some(Value::Number(number))
-        }
+        Kind::Number(low, high) => whole_number(text, low, high),
         Kind::Time => parse_rfc3339(text).map(Value::Time),
         Kind::Flag => match text {
             "true" => Some(Value::Flag(true)),
@@ -147,7 +144,18 @@ fn read(param: &Param, text: &str) -> Option<Value> {
             _ => None,
         },
         Kind::Word(words) => words.contains(&text).then(|| Value::Text(text.to_string())),
+        Kind::NumberOr(_, _, word) if text == word => Some(Value::Text(text.to_string())),
+        Kind::NumberOr(low, high, _) => whole_number(text, low, high),
+        Kind::Currency => {
+            let good = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_lowercase());
+            good.then(|| Value::Text(text.to_string()))
+        }
     }
+}
+
+fn whole_number(text: &str, low: u64, high: u64) -> Option<Value> {
+    let number = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()?;
+    (low..=high).contains(&number).then_some(Value::Number(number))
 }
 
 fn describe(kind: Kind) -> String {
@@ -157,6 +165,8 @@ fn describe(kind: Kind) -> String {
         Kind::Number(low, high) => format!("a whole number from {low} to {high}"),
         Kind::Time => "an RFC 3339 time with an offset, such as 2026-11-23T05:00:00Z (a `+` in it written %2B)".into(),
         Kind::Flag => "`true` or `false`".into(),
+        Kind::NumberOr(low, high, word) => format!("a whole number from {low} to {high}, or `{word}`"),
+        Kind::Currency => "a currency as three lower-case letters, such as `usd`".into(),
         Kind::Word(words) => {
             format!("one of {}", words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "))
         }

@@ -42,6 +42,10 @@ pub enum Kind {
     Flag,
     /// One of these words.
     Word(&'static [&'static str]),
+    /// A whole number in that range, or the word.
+    NumberOr(u64, u64, &'static str),
+    /// Three lower-case letters.
+    Currency,
 }
 
 /// One query parameter.

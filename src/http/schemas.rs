@@ -53,7 +53,7 @@ fn with_optional<const N: usize>(mut schema: Value, fields: [(&str, Value); N]) 
 /// `components.schemas`.
 pub fn components() -> Value {
     let mut all = json!({"OpenApi": {"type": "object", "description": "An OpenAPI 3.1 document."}});
-    for (name, schema) in writes().into_iter().chain(entries()).chain(boards()).chain(operations()) {
+    for (name, schema) in writes().into_iter().chain(entries()).chain(boards()).chain(counts()).chain(operations()) {
         all[name] = schema;
     }
     all
@@ -214,6 +214,130 @@ fn boards() -> Vec<(&'static str, Value)> {
         ("Standing", standing),
         ("Artist", artist),
         ("Mutations", mutations),
+    ]
+}
+
+fn counts() -> Vec<(&'static str, Value)> {
+    let entity = || json!({"enum": ["user", "artist", "event", "global"]});
+    let window = || json!({"enum": ["7d", "30d", "alltime"]});
+    let currency = || json!({"type": ["string", "null"], "description": "Null unless the metric is money."});
+    let sum = || json!({"type": "number", "description": "Cents of money, the weights of votes, else the count."});
+    let metric = object([
+        ("metric", text()),
+        ("entityType", entity()),
+        ("entityId", text()),
+        ("window", window()),
+        ("currency", currency()),
+        ("count", integer()),
+        ("sum", sum()),
+        ("asOf", time()),
+        ("appliedSeq", seq()),
+    ]);
+    let row = object([
+        ("position", integer()),
+        ("rank", integer()),
+        ("entityId", text()),
+        ("name", or_null(text())),
+        ("count", integer()),
+        ("sum", sum()),
+    ]);
+    let top = object([
+        ("metric", text()),
+        ("entityType", entity()),
+        ("window", window()),
+        ("currency", currency()),
+        ("asOf", time()),
+        ("appliedSeq", seq()),
+        ("total", integer()),
+        ("entries", list(row)),
+    ]);
+    let total = object([("count", integer()), ("sum", sum())]);
+    let metrics = json!({
+        "type": "object",
+        "additionalProperties": total,
+        "description": "By metric, of money by metric and currency: `votes_cast`, `money_spent:usd`.",
+    });
+    let bucket = object([("start", time()), ("metrics", metrics)]);
+    let domains = object([("A", number()), ("T", number()), ("G", number()), ("C", number())]);
+    let artist_bucket = with_optional(bucket.clone(), [("domains", domains.clone())]);
+    let range = |of: Value| {
+        [
+            ("granularity", json!({"enum": ["hour", "day", "week"]})),
+            ("from", or_null(time())),
+            ("to", or_null(time())),
+            ("appliedSeq", seq()),
+            ("buckets", list(of)),
+        ]
+    };
+    let [granularity, from, to, applied, buckets] = range(artist_bucket);
+    let artist_rollups = object([("artistId", text()), granularity, from, to, applied, buckets]);
+    let [granularity, from, to, applied, buckets] = range(with_optional(bucket, [("domains", domains)]));
+    let rollups = object([("entityType", entity()), ("entityId", text()), granularity, from, to, applied, buckets]);
+    let quotient = || or_null(number());
+    let analytics = object([
+        ("artistId", text()),
+        ("days", json!({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 365}, {"const": "alltime"}]})),
+        ("asOf", time()),
+        ("appliedSeq", seq()),
+        ("fans", integer()),
+        (
+            "genreDiversity",
+            object([
+                ("score", quotient()),
+                ("effectiveGenres", quotient()),
+                ("shares", list(object([("genre", text()), ("share", number())]))),
+            ]),
+        ),
+        ("repeatEngagementRate", object([("rate", quotient()), ("repeatFans", integer()), ("fans", integer())])),
+        (
+            "revenuePerFan",
+            object([
+                ("currency", text()),
+                ("revenueCents", integer()),
+                ("fans", integer()),
+                ("payingFans", integer()),
+                ("revenuePerFanCents", quotient()),
+                ("revenuePerPayingFanCents", quotient()),
+            ]),
+        ),
+        (
+            "geographicReach",
+            object([
+                ("cities", integer()),
+                ("effectiveCities", quotient()),
+                ("top", list(object([("city", text()), ("count", integer())]))),
+            ]),
+        ),
+    ]);
+    let standing = object([
+        ("score", number()),
+        ("position", or_null(integer())),
+        ("rank", or_null(integer())),
+        ("total", integer()),
+        ("share", quotient()),
+        ("percentile", quotient()),
+        ("previousScore", quotient()),
+    ]);
+    let windows = object([("7d", standing.clone()), ("30d", standing.clone()), ("alltime", standing)]);
+    let strengths = object([("A", windows.clone()), ("T", windows.clone()), ("G", windows.clone()), ("C", windows)]);
+    let dna = object([
+        ("artistId", text()),
+        ("artistName", or_null(text())),
+        ("genres", list(text())),
+        ("homeCity", or_null(text())),
+        ("asOf", time()),
+        ("appliedSeq", seq()),
+        ("domains", strengths),
+        ("dominantDomain", or_null(json!({"enum": ["A", "T", "G", "C"]}))),
+        ("analytics", reference("Analytics")),
+    ]);
+    vec![
+        ("Metric", metric),
+        ("MetricTop", top),
+        ("EntityRollups", rollups),
+        ("ArtistRollups", artist_rollups),
+        ("Analytics", analytics),
+        ("Dna", dna),
     ]
 }
 

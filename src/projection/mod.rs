@@ -27,6 +27,8 @@
 //! | `follower` | keeps a fold going behind the log, whatever fails under it |
 //! | `fold` | a projection, its file, and the seq that both have come to |
 //! | `store`, `checkpoint`, `dead_letters` | the file, and the runner's own two tables in it |
+//! | `names` | names by dense numbers |
+//! | `rows` | rows of numbers in sorted runs, for projections that keep many |
 //! | `survey` | which files of a stopped projection are of no use |
 //! | `backoff`, `contain`, `options` | waits, panics, bounds |
 
@@ -37,7 +39,9 @@ mod dead_letters;
 mod fold;
 mod follower;
 mod handle;
+pub mod names;
 mod options;
+pub mod rows;
 mod runner;
 mod stepped;
 mod store;

@@ -99,6 +99,16 @@ impl Json {
         self.key(name);
         value.write_json(&mut self.out);
     }
+    /// In the fewest digits that read back as the same number. It is never NaN nor infinite.
+    pub fn float(&mut self, name: &str, value: Option<f64>) {
+        match value {
+            Some(value) => {
+                self.key(name);
+                serde_json::to_writer(&mut self.out, &value).expect("a Vec takes every write");
+            }
+            None => self.null(name),
+        }
+    }
     pub fn time(&mut self, name: &str, value: Timestamp) {
         self.string(name, &value.to_rfc3339());
     }

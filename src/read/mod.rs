@@ -3,8 +3,10 @@
 //! Nothing here takes a lock that a writer holds, and nothing here writes. Handlers of the HTTP room check parameters,
 //! pick the view and call one function of this room.
 
+pub mod analytics;
 pub mod artists;
 pub mod boards;
+pub mod counts;
 pub mod entries;
 pub mod json;
 pub mod mutations;

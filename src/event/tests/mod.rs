@@ -2,6 +2,7 @@
 
 mod credit;
 mod document;
+mod metric;
 mod rows;
 mod values;
 

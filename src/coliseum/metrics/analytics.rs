@@ -1,0 +1,197 @@
+//! The analytics functions of one artist: SPEC 2.4. Exact, from the artist's own rows.
+
+use std::collections::BTreeMap;
+
+use roaring::RoaringBitmap;
+
+use super::series::{Series, SubjectKind};
+use super::view::MetricsView;
+use crate::coliseum::ArtistCard;
+use crate::event::Metric;
+use crate::projection::StoreError;
+use crate::units::MINUTES_PER_DAY;
+
+/// How far back to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Days {
+    /// 1 to 365.
+    Last(u16),
+    AllTime,
+}
+
+/// What the four functions give. A quotient over nothing is `None`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Analytics {
+    /// Users with a fan event that credits the artist.
+    pub fans: u64,
+    /// Fans active on two or more UTC days.
+    pub repeat_fans: u64,
+    /// Users with a payment in the base currency.
+    pub paying_fans: u64,
+    /// Spent less refunded, in the base currency.
+    pub revenue_cents: i128,
+    /// By share, then by genre.
+    pub genres: Vec<Share>,
+    pub reach: Reach,
+}
+
+/// A genre's part of the scored plays.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Share {
+    pub genre: String,
+    pub share: f64,
+}
+
+/// Where an artist's attendances and plays were.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reach {
+    pub cities: u64,
+    pub effective_cities: Option<f64>,
+    /// The first ten, by count, then by name.
+    pub top: Vec<(String, u64)>,
+}
+
+/// Cities that an answer lists.
+const CITIES_LISTED: usize = 10;
+
+impl Analytics {
+    /// `1 - sum(p^2)` over the genres' shares.
+    pub fn genre_diversity(&self) -> Option<f64> {
+        let squares: f64 = self.genres.iter().map(|genre| genre.share * genre.share).sum();
+        (!self.genres.is_empty()).then_some(1.0 - squares)
+    }
+    /// How many genres of equal shares would be as diverse.
+    pub fn effective_genres(&self) -> Option<f64> {
+        effective(self.genres.iter().map(|genre| genre.share))
+    }
+    pub fn repeat_rate(&self) -> Option<f64> {
+        quotient(self.repeat_fans as i128, self.fans)
+    }
+    pub fn revenue_per_fan(&self) -> Option<f64> {
+        quotient(self.revenue_cents, self.fans)
+    }
+    pub fn revenue_per_paying_fan(&self) -> Option<f64> {
+        quotient(self.revenue_cents, self.paying_fans)
+    }
+}
+
+/// `None` over nothing.
+pub fn quotient(dividend: i128, divisor: u64) -> Option<f64> {
+    (divisor > 0).then(|| dividend as f64 / divisor as f64)
+}
+
+/// `exp(-sum(p ln p))`.
+fn effective(shares: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut any = false;
+    let entropy: f64 = shares.inspect(|_| any = true).map(|share| -share * share.ln()).sum();
+    any.then(|| entropy.exp())
+}
+
+impl MetricsView {
+    /// The four functions over the last days, or all time. `card` is the artist's: its genres are those of plays without.
+    pub fn analytics(&self, artist: u32, card: &ArtistCard, days: Days) -> Result<Analytics, StoreError> {
+        let after = match days {
+            Days::Last(days) => Some(self.minute.get() - MINUTES_PER_DAY * i64::from(days)),
+            Days::AllTime => None,
+        };
+        let (fans, repeat_fans) = self.fans(artist, after)?;
+        let mut payers = RoaringBitmap::new();
+        self.of_artist(artist, Series::PAYERS, after, &mut |_, user, _| {
+            payers.insert(user);
+        })?;
+        let mut revenue_cents = 0;
+        if let Some(series) = self.series_of(Metric::MoneySpent, &self.base_currency) {
+            self.scan(artist, SubjectKind::Artist, series, after, None, &mut |row| revenue_cents += row.sum)?;
+        }
+        Ok(Analytics {
+            fans,
+            repeat_fans,
+            paying_fans: payers.len(),
+            revenue_cents,
+            genres: self.genres(artist, card, after)?,
+            reach: self.reach(artist, after)?,
+        })
+    }
+
+    /// Fans, and those of two or more days: one set of users for each day, joined by set algebra.
+    fn fans(&self, artist: u32, after: Option<i64>) -> Result<(u64, u64), StoreError> {
+        let mut days: BTreeMap<u32, RoaringBitmap> = BTreeMap::new();
+        let mut day = (0, Vec::new());
+        let mut close = |(day, users): (u32, Vec<u32>)| {
+            if users.is_empty() {
+                return;
+            }
+            // Sorted within a run; the last of one and the first of the next may be of the same day.
+            let users: RoaringBitmap = users.into_iter().collect();
+            *days.entry(day).or_default() |= users;
+        };
+        self.of_artist(artist, Series::FANS, after, &mut |of_day, user, _| {
+            if day.0 != of_day {
+                close(std::mem::replace(&mut day, (of_day, Vec::new())));
+            }
+            if day.1.last() != Some(&user) {
+                day.1.push(user);
+            }
+        })?;
+        close(day);
+        let (mut once, mut again) = (RoaringBitmap::new(), RoaringBitmap::new());
+        for users in days.into_values() {
+            again |= &once & &users;
+            once |= users;
+        }
+        Ok((once.len(), again.len()))
+    }
+
+    fn genres(&self, artist: u32, card: &ArtistCard, after: Option<i64>) -> Result<Vec<Share>, StoreError> {
+        let mut plays: BTreeMap<u32, u64> = BTreeMap::new();
+        self.of_artist(artist, Series::GENRES, after, &mut |_, genre, count| {
+            *plays.entry(genre).or_default() += count
+        })?;
+        let ungiven = plays.remove(&0).unwrap_or(0);
+        let mut weights: BTreeMap<String, f64> = BTreeMap::new();
+        let names = self.words.genres.hold();
+        for (genre, count) in plays {
+            *weights.entry(names.name(genre - 1).to_owned()).or_default() += count as f64;
+        }
+        drop(names);
+        if ungiven > 0 {
+            for genre in &card.genres {
+                *weights.entry(genre.to_string()).or_default() += ungiven as f64 / card.genres.len() as f64;
+            }
+        }
+        let all: f64 = weights.values().sum();
+        let mut shares: Vec<Share> =
+            weights.into_iter().map(|(genre, weight)| Share { genre, share: weight / all }).collect();
+        shares.sort_by(|a, b| b.share.total_cmp(&a.share).then_with(|| a.genre.cmp(&b.genre)));
+        Ok(shares)
+    }
+
+    fn reach(&self, artist: u32, after: Option<i64>) -> Result<Reach, StoreError> {
+        let mut counts: BTreeMap<u32, u64> = BTreeMap::new();
+        self.of_artist(artist, Series::PLACES, after, &mut |_, city, count| *counts.entry(city).or_default() += count)?;
+        let all: u64 = counts.values().sum();
+        let effective_cities = effective(counts.values().map(|count| *count as f64 / all as f64));
+        let mut cities: Vec<(u32, u64)> = counts.into_iter().collect();
+        let listed = cities.len() as u64;
+        {
+            let folded = self.words.cities.hold();
+            cities.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| folded.name(a.0).cmp(folded.name(b.0))));
+        }
+        cities.truncate(CITIES_LISTED);
+        let spelled = self.words.city_spellings.hold();
+        let top = cities.into_iter().map(|(city, count)| (spelled.name(city).to_owned(), count)).collect();
+        Ok(Reach { cities: listed, effective_cities, top })
+    }
+
+    /// Calls `each` with day, member and count of the rows of one of an artist's sets.
+    fn of_artist(
+        &self,
+        artist: u32,
+        series: Series,
+        after: Option<i64>,
+        each: &mut impl FnMut(u32, u32, u64),
+    ) -> Result<(), StoreError> {
+        let each = &mut |row: &crate::projection::rows::Row<5>| each(row.key[2], row.key[3], row.count);
+        self.scan(artist, SubjectKind::Artist, series, after, None, each)
+    }
+}

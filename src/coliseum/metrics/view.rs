@@ -1,0 +1,267 @@
+//! What readers ask of the metrics of one prefix of the log.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::Words;
+use super::by_number::ByNumber;
+use super::series::{Series, SubjectKind, key_of, minute_of};
+use super::tops::Shown;
+use super::totals::Total;
+use crate::event::Metric;
+use crate::projection::StoreError;
+use crate::projection::names::Names;
+use crate::projection::rows::{Row, Snapshot};
+use crate::units::{Domain, MINUTES_PER_DAY, Minute, Window};
+
+/// Immutable; of the same entries and minute as the [`super::super::View`] that holds it.
+pub struct MetricsView {
+    pub(super) minute: Minute,
+    /// How many names were numbered by then.
+    pub(super) users_known: u32,
+    pub(super) currencies_known: u32,
+    pub(super) events_known: u32,
+    pub(super) words: Words,
+    pub(super) events: Arc<Names>,
+    pub(super) base_currency: Arc<str>,
+    /// An error is kept until somebody needs the rows.
+    pub(super) rows: Result<Snapshot<5>, String>,
+    pub(super) global: ByNumber<Series, [Total; 3]>,
+    pub(super) tops: imbl::HashMap<(u32, u32), Arc<Shown>>,
+}
+
+/// The first of a top list.
+pub struct TopList {
+    /// Subjects with a count over 0.
+    pub total: u64,
+    pub rows: Vec<TopRow>,
+}
+
+/// One line of a top list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopRow {
+    pub position: u64,
+    /// Shared by equal sums.
+    pub rank: u64,
+    pub number: u32,
+    pub id: String,
+    pub total: Total,
+}
+
+/// How long a rollup's bucket is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Granularity {
+    Hour,
+    Day,
+    /// ISO weeks, from Monday, in UTC.
+    Week,
+}
+
+impl Granularity {
+    pub const ALL: [Granularity; 3] = [Granularity::Hour, Granularity::Day, Granularity::Week];
+
+    pub const fn name(self) -> &'static str {
+        ["hour", "day", "week"][self as usize]
+    }
+    pub fn from_name(name: &str) -> Option<Granularity> {
+        Granularity::ALL.into_iter().find(|granularity| granularity.name() == name)
+    }
+    const fn minutes(self) -> i64 {
+        [60, MINUTES_PER_DAY, 7 * MINUTES_PER_DAY][self as usize]
+    }
+    /// The first minute of the bucket that holds a minute.
+    pub fn start_of(self, minute: i64) -> i64 {
+        let days_since_monday = |day: i64| (day + EPOCH_WEEKDAY).rem_euclid(7);
+        match self {
+            Granularity::Hour => minute.div_euclid(60) * 60,
+            Granularity::Day => minute.div_euclid(MINUTES_PER_DAY) * MINUTES_PER_DAY,
+            Granularity::Week => {
+                let day = minute.div_euclid(MINUTES_PER_DAY);
+                (day - days_since_monday(day)) * MINUTES_PER_DAY
+            }
+        }
+    }
+}
+
+/// 1970-01-01 was a Thursday: three days after Monday.
+const EPOCH_WEEKDAY: i64 = 3;
+
+/// What happened in one bucket of time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bucket {
+    /// By metric, and of money by currency; only what was counted.
+    pub metrics: BTreeMap<(Metric, Option<Arc<str>>), Total>,
+    /// An artist's micro-points in the order A, T, G, C.
+    pub domains: [i128; 4],
+}
+
+impl MetricsView {
+    /// The number of a user that the log has named.
+    pub fn user(&self, id: &str) -> Option<u32> {
+        self.words.users.find(id).filter(|number| *number < self.users_known)
+    }
+    /// The number of an event that the log has named.
+    pub fn event(&self, id: &str) -> Option<u32> {
+        self.events.find(id).filter(|number| *number < self.events_known)
+    }
+    /// Users that the log has named.
+    pub fn users(&self) -> u32 {
+        self.users_known
+    }
+    pub fn base_currency(&self) -> &str {
+        &self.base_currency
+    }
+
+    pub(super) fn series_of(&self, metric: Metric, currency: &str) -> Option<Series> {
+        if !metric.is_money() {
+            return Some(Series::metric(metric, None));
+        }
+        let currency = self.words.currencies.find(currency).filter(|number| *number < self.currencies_known)?;
+        Some(Series::metric(metric, Some(currency)))
+    }
+
+    /// A metric of one subject in a window; `currency` is only looked at for money.
+    pub fn total(
+        &self,
+        kind: SubjectKind,
+        subject: u32,
+        metric: Metric,
+        currency: &str,
+        window: Window,
+    ) -> Result<Total, StoreError> {
+        let Some(series) = self.series_of(metric, currency) else { return Ok(Total::default()) };
+        if kind == SubjectKind::Global {
+            return Ok(self.global.get(&series).map_or_else(Total::default, |totals| totals[window.index()]));
+        }
+        let after = window.minutes().map(|minutes| self.minute.get() - minutes);
+        let mut total = Total::default();
+        self.scan(subject, kind, series, after, None, &mut |row| total.add(1, row.count, row.sum))?;
+        Ok(total)
+    }
+
+    /// The first `limit` subjects of a metric in a window.
+    pub fn top(
+        &self,
+        kind: SubjectKind,
+        metric: Metric,
+        currency: &str,
+        window: Window,
+        limit: usize,
+        id_of: &dyn Fn(u32) -> String,
+    ) -> TopList {
+        let series = self.series_of(metric, currency);
+        let shown = series.and_then(|series| self.tops.get(&(series.of(kind), window.index() as u32)));
+        let (Some(series), Some(shown)) = (series, shown) else { return TopList { total: 0, rows: Vec::new() } };
+        let mut rows: Vec<TopRow> = Vec::with_capacity(limit.min(shown.board.len()));
+        for (index, place) in shown.board.iter_from(0).take(limit).enumerate() {
+            let position = index as u64 + 1;
+            let rank = match rows.last() {
+                Some(above) if above.total.sum == place.score => above.rank,
+                _ => position,
+            };
+            let count = match series.sum_is_count() {
+                true => place.score as u64,
+                false => shown.counts[&place.number],
+            };
+            let total = Total { count, sum: place.score };
+            rows.push(TopRow { position, rank, number: place.number, id: id_of(place.number), total });
+        }
+        TopList { total: shown.total, rows }
+    }
+
+    /// The id of a user's number.
+    pub fn user_id(&self, number: u32) -> String {
+        self.words.users.hold().name(number).to_owned()
+    }
+    /// The id of an event's number.
+    pub fn event_id(&self, number: u32) -> String {
+        self.events.hold().name(number).to_owned()
+    }
+
+    /// What happened to a subject by buckets whose start lies in `from..to` (minutes), empty ones left out.
+    pub fn rollups(
+        &self,
+        kind: SubjectKind,
+        subject: u32,
+        granularity: Granularity,
+        (from, to): (Option<i64>, Option<i64>),
+    ) -> Result<BTreeMap<i64, Bucket>, StoreError> {
+        // The last minute before the first bucket that starts at a minute or later.
+        let before = |minute: i64| match granularity.start_of(minute) {
+            start if start == minute => minute - 1,
+            start => start + granularity.minutes() - 1,
+        };
+        let (after, last) = (from.map(before), to.map(before));
+        let mut buckets: BTreeMap<i64, Bucket> = BTreeMap::new();
+        let currencies = self.words.currencies.hold();
+        let mut names: HashMap<u32, Arc<str>> = HashMap::new();
+        let mut take = |row: &Row<5>| {
+            let Some((_, series)) = Series::split(row.key[1]) else { return };
+            let minute = minute_of(row.key[2], row.key[4]);
+            let bucket = buckets.entry(granularity.start_of(minute)).or_default();
+            if let Some(domain) = series.as_domain() {
+                bucket.domains[domain.index()] += row.sum;
+            } else if let Some((metric, currency)) = series.as_metric() {
+                let currency = currency
+                    .map(|number| names.entry(number).or_insert_with(|| currencies.name(number).into()).clone());
+                bucket.metrics.entry((metric, currency)).or_default().add(1, row.count, row.sum);
+            }
+        };
+        for metric in Metric::ALL.into_iter().filter(|metric| !metric.is_money()) {
+            self.scan(subject, kind, Series::metric(metric, None), after, last, &mut take)?;
+        }
+        if kind == SubjectKind::Artist {
+            for domain in Domain::ALL {
+                self.scan(subject, kind, Series::domain(domain), after, last, &mut take)?;
+            }
+        }
+        let (first, end) = (
+            [subject, Series::MONEY.of(kind), 0, 0, 0],
+            [subject, Series::LAST.of(kind), u32::MAX, u32::MAX, u32::MAX],
+        );
+        self.rows()?.scan(&first, &end, &mut |row| {
+            let minute = minute_of(row.key[2], row.key[4]);
+            if after.is_none_or(|after| minute > after) && last.is_none_or(|last| minute <= last) {
+                take(row);
+            }
+        })?;
+        buckets.retain(|_, bucket| !bucket.metrics.is_empty() || bucket.domains != [0; 4]);
+        Ok(buckets)
+    }
+
+    /// An artist's micro-points in one domain with `after < minute <= last`.
+    pub fn points(&self, artist: u32, domain: Domain, after: i64, last: i64) -> Result<i128, StoreError> {
+        let mut sum = 0;
+        let series = Series::domain(domain);
+        self.scan(artist, SubjectKind::Artist, series, Some(after), Some(last), &mut |row| sum += row.sum)?;
+        Ok(sum)
+    }
+
+    fn rows(&self) -> Result<&Snapshot<5>, StoreError> {
+        self.rows.as_ref().map_err(|problem| StoreError(problem.clone()))
+    }
+
+    /// The rows of one series with `after < minute <= last`.
+    pub(super) fn scan(
+        &self,
+        subject: u32,
+        kind: SubjectKind,
+        series: Series,
+        after: Option<i64>,
+        last: Option<i64>,
+        each: &mut impl FnMut(&Row<5>),
+    ) -> Result<(), StoreError> {
+        let series = series.of(kind);
+        let [first_day, first_minute] = after.map_or([0, 0], |after| key_of(after + 1));
+        let [last_day, last_minute] = last.map_or([u32::MAX, u32::MAX], key_of);
+        let first = [subject, series, first_day, 0, 0];
+        let last = [subject, series, last_day, u32::MAX, u32::MAX];
+        // The days at both ends are sorted by whom they are of before the minute.
+        self.rows()?.scan(&first, &last, &mut |row| {
+            let (day, minute) = (row.key[2], row.key[4]);
+            if (day > first_day || minute >= first_minute) && (day < last_day || minute <= last_minute) {
+                each(row);
+            }
+        })
+    }
+}

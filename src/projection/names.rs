@@ -1,0 +1,204 @@
+//! Names by dense numbers, 0, 1, 2, … in the order in which the log brings them: users, events, cities.
+//!
+//! The fold's thread numbers new names, readers look names up under a short lock. Nothing is ever taken out, so that a view
+//! needs no copy: it remembers how many names there were ([`Names::len`]), and numbers from there on are not its own.
+//! Millions of names take the bytes of their text and about 16 more each.
+
+use std::hash::{BuildHasher as _, RandomState};
+
+use hashbrown::HashTable;
+use parking_lot::{RwLock, RwLockReadGuard};
+use redb::{ReadableTable, TableDefinition, WriteTransaction};
+
+use super::StoreError;
+use super::rows::{framed, unframed};
+
+/// By the number of the first name of a value.
+pub type Definition = TableDefinition<'static, u32, &'static [u8]>;
+
+/// See the module.
+pub struct Names {
+    table: Definition,
+    inner: RwLock<Inner>,
+}
+
+struct Inner {
+    hasher: RandomState,
+    numbers: HashTable<u32>,
+    text: String,
+    /// Where each name's text ends.
+    ends: Vec<usize>,
+    /// How many are stored.
+    flushed: usize,
+}
+
+/// The names as they are now; nobody adds one as long as this is held.
+pub struct Held<'n>(RwLockReadGuard<'n, Inner>);
+
+impl Names {
+    /// Reads what the table holds; it is made by the first flush.
+    pub fn open(database: &redb::Database, table: Definition) -> Result<Names, StoreError> {
+        use redb::ReadableDatabase as _;
+        let inner = Inner {
+            hasher: RandomState::new(),
+            numbers: HashTable::new(),
+            text: String::new(),
+            ends: Vec::new(),
+            flushed: 0,
+        };
+        let names = Names { table, inner: RwLock::new(inner) };
+        let transaction = database.begin_read().map_err(StoreError::of)?;
+        let stored = match transaction.open_table(table) {
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(names),
+            stored => stored.map_err(StoreError::of)?,
+        };
+        let mut inner = names.inner.write();
+        for value in stored.iter().map_err(StoreError::of)? {
+            let (first, value) = value.map_err(StoreError::of)?;
+            let body = unframed(&first.value().to_be_bytes(), value.value())?;
+            let damaged = || StoreError("stored names are damaged; the projection is rebuilt".into());
+            if first.value() as usize != inner.ends.len() {
+                return Err(damaged());
+            }
+            let mut rest = body;
+            while let Some((bytes, behind)) = rest.split_first_chunk::<4>() {
+                let bytes = u32::from_le_bytes(*bytes) as usize;
+                let (name, behind) = behind.split_at_checked(bytes).ok_or_else(damaged)?;
+                let name = std::str::from_utf8(name).map_err(|_| damaged())?;
+                if inner.find(name).is_some() {
+                    return Err(damaged());
+                }
+                inner.push(name);
+                rest = behind;
+            }
+            if !rest.is_empty() {
+                return Err(damaged());
+            }
+        }
+        inner.flushed = inner.ends.len();
+        drop(inner);
+        Ok(names)
+    }
+
+    pub fn len(&self) -> u32 {
+        self.inner.read().ends.len() as u32
+    }
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    pub fn find(&self, name: &str) -> Option<u32> {
+        self.inner.read().find(name)
+    }
+    /// The name's number; the next one if it has none yet. Only the fold calls it.
+    pub fn number(&self, name: &str) -> u32 {
+        if let Some(number) = self.find(name) {
+            return number;
+        }
+        self.inner.write().push(name)
+    }
+    /// For many lookups in a row.
+    pub fn hold(&self) -> Held<'_> {
+        Held(self.inner.read())
+    }
+
+    /// Stores the names that came since the last flush. Where the transaction is not committed, the value is of no use any
+    /// more.
+    pub fn flush(&self, transaction: &WriteTransaction) -> Result<(), StoreError> {
+        let mut inner = self.inner.write();
+        let first = inner.flushed;
+        if first == inner.ends.len() {
+            return Ok(());
+        }
+        let mut body = Vec::new();
+        for number in first..inner.ends.len() {
+            let name = inner.name(number);
+            body.extend_from_slice(&(name.len() as u32).to_le_bytes());
+            body.extend_from_slice(name.as_bytes());
+        }
+        let first = u32::try_from(first).expect("numbers are 32 bits");
+        let mut table = transaction.open_table(self.table).map_err(StoreError::of)?;
+        table.insert(first, framed(&first.to_be_bytes(), &body).as_slice()).map_err(StoreError::of)?;
+        inner.flushed = inner.ends.len();
+        Ok(())
+    }
+}
+
+impl Held<'_> {
+    /// The name of a number that was given.
+    pub fn name(&self, number: u32) -> &str {
+        self.0.name(number as usize)
+    }
+}
+
+impl Inner {
+    fn name(&self, number: usize) -> &str {
+        let start = if number == 0 { 0 } else { self.ends[number - 1] };
+        &self.text[start..self.ends[number]]
+    }
+
+    fn find(&self, name: &str) -> Option<u32> {
+        let hash = self.hasher.hash_one(name);
+        self.numbers.find(hash, |number| self.name(*number as usize) == name).copied()
+    }
+
+    /// Takes the next number for a name that has none.
+    fn push(&mut self, name: &str) -> u32 {
+        let number = u32::try_from(self.ends.len()).expect("numbers are 32 bits");
+        self.text.push_str(name);
+        self.ends.push(self.text.len());
+        let Inner { hasher, numbers, text, ends, .. } = self;
+        let of = |number: &u32| {
+            let number = *number as usize;
+            let start = if number == 0 { 0 } else { ends[number - 1] };
+            hasher.hash_one(&text[start..ends[number]])
+        };
+        numbers.insert_unique(hasher.hash_one(name), number, of);
+        number
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use redb::backends::InMemoryBackend;
+
+    const TABLE: Definition = TableDefinition::new("names");
+
+    fn names(names: &Names) -> Vec<String> {
+        let held = names.hold();
+        (0..names.len()).map(|number| held.name(number).to_owned()).collect()
+    }
+
+    #[test]
+    fn names_keep_their_numbers_over_flushes_and_what_was_not_flushed_is_numbered_again() {
+        let database = redb::Database::builder().create_with_backend(InMemoryBackend::new()).expect("in memory");
+        let first = Names::open(&database, TABLE).expect("empty");
+        assert_eq!(["a", "", "b", "a", ""].map(|name| first.number(name)), [0, 1, 2, 0, 1]);
+        for (name, number) in [("Zoë", 3), ("c", 4)] {
+            let transaction = database.begin_write().expect("in memory");
+            first.flush(&transaction).expect("writes");
+            transaction.commit().expect("in memory");
+            assert_eq!(first.number(name), number);
+        }
+        let again = Names::open(&database, TABLE).expect("what was written");
+        assert_eq!(names(&again), ["a", "", "b", "Zoë"]);
+        assert_eq!((again.find("c"), again.number("d"), again.find("Zoë")), (None, 4, Some(3)));
+    }
+
+    #[test]
+    fn a_damaged_value_is_an_error() {
+        let database = redb::Database::builder().create_with_backend(InMemoryBackend::new()).expect("in memory");
+        let some = Names::open(&database, TABLE).expect("empty");
+        some.number("x");
+        let transaction = database.begin_write().expect("in memory");
+        some.flush(&transaction).expect("writes");
+        {
+            let mut table = transaction.open_table(TABLE).expect("made by the flush");
+            let mut value = table.get(0).expect("in memory").expect("written").value().to_vec();
+            value[8] = b'y';
+            table.insert(0, value.as_slice()).expect("in memory");
+        }
+        transaction.commit().expect("in memory");
+        assert!(Names::open(&database, TABLE).is_err());
+    }
+}

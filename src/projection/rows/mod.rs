@@ -1,0 +1,358 @@
+//! Rows of numbers in sorted runs: what a projection keeps too much of for memory, and adds to too fast for one key a row.
+//!
+//! A [`Row`] is a key of `K` numbers, a count and a sum. [`Rows::add`] only appends. A snapshot closes what is open into a
+//! sorted slab in memory; a flush writes all slabs as one sorted *run* of blocks into a redb table, together with the
+//! small runs that were written last, so that there are few of them and none is ever so large that merging it would hold
+//! up the fold. Rows of one key are merged where they meet, by the [`Merge`] of the table, so who reads has to merge too.
+//!
+//! ```text
+//! table := (run u64 BE | first key, K x u32 BE) -> block
+//! block := crc32 of the key and what follows, u32 LE | rows | restarts u16 LE ... | how many restarts u16 LE
+//! (empty key) -> crc32 | flushes u64 LE | (run u64 LE | rows u64 LE) ...      the runs, from the oldest to the newest
+//! ```
+//!
+//! A [`Snapshot`] holds one read transaction and the slabs that are not in it: one prefix of what was added, for as long as
+//! it is held, without a lock.
+
+mod block;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use redb::{ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+
+use super::StoreError;
+use block::{Block, BlockWriter};
+pub(super) use block::{framed, unframed};
+
+/// Runs are merged into one of at most this many rows: what a flush at full speed brings, and about a tenth of a second.
+const RUN_ROWS_MAX: u64 = 1 << 20;
+/// So many runs of about one size are merged into one of the next size, that many times as large.
+const FAN_IN: usize = 8;
+/// Runs up to this many rows are of the first size.
+const RUN_ROWS_SMALL: u64 = 1 << 9;
+
+/// The table of one set of rows.
+pub type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
+
+/// One row; rows are sorted by their keys, the first number first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row<const K: usize> {
+    pub key: [u32; K],
+    pub count: u64,
+    pub sum: i128,
+}
+
+/// Merges a newer row into an older one of the same key.
+pub type Merge<const K: usize> = fn(&mut Row<K>, &Row<K>);
+
+/// Counts and sums add up.
+pub fn add<const K: usize>(older: &mut Row<K>, newer: &Row<K>) {
+    older.count += newer.count;
+    older.sum += newer.sum;
+}
+
+/// The newer row counts.
+pub fn replace<const K: usize>(older: &mut Row<K>, newer: &Row<K>) {
+    *older = *newer;
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Run {
+    number: u64,
+    rows: u64,
+}
+
+/// The runs of one state of the table.
+#[derive(Clone, Debug, Default)]
+struct Manifest {
+    flushes: u64,
+    runs: Arc<Vec<Run>>,
+}
+
+type Slab<const K: usize> = Arc<Vec<Row<K>>>;
+
+/// The writing side.
+pub struct Rows<const K: usize> {
+    table: Definition,
+    merge: Merge<K>,
+    /// In the order in which they were added.
+    open: Vec<Row<K>>,
+    /// Sorted; each over twice as large as the next.
+    sealed: Vec<Slab<K>>,
+    /// Handed to a write transaction that may not be committed yet.
+    in_flight: Option<Slab<K>>,
+    /// As of the last flush, the one in flight included.
+    manifest: Manifest,
+    /// As of the last read transaction.
+    stored: Manifest,
+}
+
+/// Every row of one moment.
+pub struct Snapshot<const K: usize> {
+    table: Definition,
+    /// `None` where nothing was ever flushed.
+    stored: Option<Arc<ReadTransaction>>,
+    runs: Arc<Vec<Run>>,
+    slabs: Vec<Slab<K>>,
+}
+
+impl<const K: usize> Rows<K> {
+    /// Goes on with what the table holds; it is made by the first flush.
+    pub fn open(database: &redb::Database, table: Definition, merge: Merge<K>) -> Result<Rows<K>, StoreError> {
+        let transaction = database.begin_read().map_err(StoreError::of)?;
+        let manifest = Manifest::read(&transaction, table)?;
+        Ok(Rows {
+            table,
+            merge,
+            open: Vec::new(),
+            sealed: Vec::new(),
+            in_flight: None,
+            stored: manifest.clone(),
+            manifest,
+        })
+    }
+
+    pub fn add(&mut self, key: [u32; K], count: u64, sum: i128) {
+        self.open.push(Row { key, count, sum });
+    }
+
+    /// Closes what is open, so that it can be shared.
+    fn seal(&mut self) {
+        if self.open.is_empty() {
+            return;
+        }
+        let next = Vec::with_capacity(self.open.len());
+        let mut rows = std::mem::replace(&mut self.open, next);
+        // Stable: the older row of two with one key stays before the newer one.
+        rows.sort_by_key(|row| row.key);
+        merge_equals(&mut rows, self.merge);
+        self.sealed.push(Arc::new(rows));
+        while let [.., before, last] = self.sealed.as_slice()
+            && before.len() <= 2 * last.len()
+        {
+            let merged = merged(&[before.as_slice(), last.as_slice()], self.merge);
+            self.sealed.truncate(self.sealed.len() - 2);
+            self.sealed.push(Arc::new(merged));
+        }
+    }
+
+    /// Every row added up to now. `stored` is a transaction of this moment.
+    pub fn snapshot(&mut self, stored: &Arc<ReadTransaction>) -> Result<Snapshot<K>, StoreError> {
+        self.seal();
+        if self.in_flight.is_some() {
+            self.stored = Manifest::read(stored, self.table)?;
+            if self.stored.flushes == self.manifest.flushes {
+                self.in_flight = None;
+            }
+        }
+        Ok(Snapshot {
+            table: self.table,
+            stored: (!self.stored.runs.is_empty()).then(|| stored.clone()),
+            runs: self.stored.runs.clone(),
+            slabs: self.in_flight.iter().chain(&self.sealed).cloned().collect(),
+        })
+    }
+
+    /// Writes every row added since the last flush. Where the transaction is not committed, the value is of no use any more.
+    pub fn flush(&mut self, transaction: &WriteTransaction) -> Result<(), StoreError> {
+        self.seal();
+        let slabs = std::mem::take(&mut self.sealed);
+        let mut table = transaction.open_table(self.table).map_err(StoreError::of)?;
+        let slab = match slabs.as_slice() {
+            [only] => only.clone(),
+            several => Arc::new(merged(&several.iter().map(|slab| slab.as_slice()).collect::<Vec<_>>(), self.merge)),
+        };
+        let mut runs = Vec::clone(&self.manifest.runs);
+        let number = self.manifest.flushes + 1;
+        if !slab.is_empty() {
+            let merging = runs.split_off(first_to_merge(&runs, slab.len() as u64));
+            let mut older = Vec::with_capacity(merging.len());
+            for run in &merging {
+                older.push(take_run::<K>(&mut table, run.number)?);
+            }
+            let rows = write_run(&mut table, number, older, &slab, self.merge)?;
+            runs.push(Run { number, rows });
+        }
+        self.manifest = Manifest { flushes: number, runs: Arc::new(runs) };
+        self.manifest.write(&mut table)?;
+        self.in_flight = Some(slab);
+        Ok(())
+    }
+}
+
+impl<const K: usize> Snapshot<K> {
+    /// Calls `each` for the rows with `first <= key <= last`, run by run from the oldest to the newest, each sorted: rows of
+    /// one key may come more than once, the older first.
+    pub fn scan(&self, first: &[u32; K], last: &[u32; K], each: &mut impl FnMut(&Row<K>)) -> Result<(), StoreError> {
+        if let Some(stored) = &self.stored {
+            let table = stored.open_table(self.table).map_err(StoreError::of)?;
+            for run in self.runs.iter() {
+                scan_run(&table, run.number, first, last, each)?;
+            }
+        }
+        for slab in &self.slabs {
+            let start = slab.partition_point(|row| row.key < *first);
+            slab[start..].iter().take_while(|row| row.key <= *last).for_each(&mut *each);
+        }
+        Ok(())
+    }
+}
+
+impl Manifest {
+    fn read(transaction: &ReadTransaction, table: Definition) -> Result<Manifest, StoreError> {
+        let table = match transaction.open_table(table) {
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Manifest::default()),
+            table => table.map_err(StoreError::of)?,
+        };
+        let Some(value) = table.get([].as_slice()).map_err(StoreError::of)? else { return Ok(Manifest::default()) };
+        let body = unframed(&[], value.value())?;
+        let (numbers, rest) = body.as_chunks::<8>();
+        let mut numbers = numbers.iter().map(|number| u64::from_le_bytes(*number));
+        let flushes = numbers.next().filter(|_| rest.is_empty() && body.len() % 16 == 8);
+        let flushes = flushes.ok_or_else(|| block::damaged("the list of runs has another length"))?;
+        let mut runs = Vec::with_capacity(body.len() / 16);
+        while let (Some(number), Some(rows)) = (numbers.next(), numbers.next()) {
+            runs.push(Run { number, rows });
+        }
+        Ok(Manifest { flushes, runs: Arc::new(runs) })
+    }
+
+    fn write(&self, table: &mut redb::Table<'_, &'static [u8], &'static [u8]>) -> Result<(), StoreError> {
+        let mut body = Vec::with_capacity(8 + 16 * self.runs.len());
+        body.extend_from_slice(&self.flushes.to_le_bytes());
+        for run in self.runs.iter() {
+            body.extend_from_slice(&run.number.to_le_bytes());
+            body.extend_from_slice(&run.rows.to_le_bytes());
+        }
+        table.insert([].as_slice(), framed(&[], &body).as_slice()).map_err(StoreError::of)?;
+        Ok(())
+    }
+}
+
+/// From which run on the last ones are merged with a new run of so many rows.
+fn first_to_merge(runs: &[Run], new_rows: u64) -> usize {
+    let size = |rows: u64| (rows / RUN_ROWS_SMALL).max(1).ilog(FAN_IN as u64);
+    let (mut first, mut rows) = (runs.len(), new_rows);
+    loop {
+        let (mut candidate, mut all) = (first, rows);
+        while let Some(run) = candidate.checked_sub(1).map(|before| runs[before])
+            && size(run.rows) <= size(rows)
+            && all + run.rows <= RUN_ROWS_MAX
+        {
+            candidate -= 1;
+            all += run.rows;
+        }
+        if first - candidate < FAN_IN - 1 {
+            return first;
+        }
+        (first, rows) = (candidate, all);
+    }
+}
+
+/// The order of keys, as a few wide numbers.
+fn order<const K: usize>(key: &[u32; K]) -> (u128, u128) {
+    let wide = |numbers: &[u32]| numbers.iter().fold(0u128, |wide, number| wide << 32 | u128::from(*number));
+    let (first, rest) = key.split_at(K.min(4));
+    (wide(first), wide(rest))
+}
+
+/// The key of the block that starts with a row's key.
+fn block_key<const K: usize>(run: u64, key: &[u32; K]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(8 + 4 * K);
+    bytes.extend_from_slice(&run.to_be_bytes());
+    key.iter().for_each(|number| bytes.extend_from_slice(&number.to_be_bytes()));
+    bytes
+}
+
+/// The blocks of a run that may hold keys from `first` to `last` start between these.
+fn scan_run<const K: usize>(
+    table: &impl ReadableTable<&'static [u8], &'static [u8]>,
+    run: u64,
+    first: &[u32; K],
+    last: &[u32; K],
+    each: &mut impl FnMut(&Row<K>),
+) -> Result<(), StoreError> {
+    let lowest = block_key(run, &[0; K]);
+    let (first_key, last_key) = (block_key(run, first), block_key(run, last));
+    let before = table.range(lowest.as_slice()..=first_key.as_slice()).map_err(StoreError::of)?.next_back();
+    if let Some(block) = before {
+        let (key, block) = block.map_err(StoreError::of)?;
+        Block::<K>::open(key.value(), block.value())?.scan(first, last, each)?;
+    }
+    let after = (std::ops::Bound::Excluded(first_key.as_slice()), std::ops::Bound::Included(last_key.as_slice()));
+    if first_key < last_key {
+        for block in table.range::<&[u8]>(after).map_err(StoreError::of)? {
+            let (key, block) = block.map_err(StoreError::of)?;
+            Block::<K>::open(key.value(), block.value())?.scan(first, last, each)?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes a run out of the table: its blocks, by their keys.
+fn take_run<const K: usize>(
+    table: &mut redb::Table<'_, &'static [u8], &'static [u8]>,
+    run: u64,
+) -> Result<Vec<Row<K>>, StoreError> {
+    let mut rows = Vec::new();
+    let (first, last) = (block_key(run, &[0; K]), block_key(run, &[u32::MAX; K]));
+    let mut keys = Vec::new();
+    for block in table.range(first.as_slice()..=last.as_slice()).map_err(StoreError::of)? {
+        let (key, block) = block.map_err(StoreError::of)?;
+        Block::<K>::open(key.value(), block.value())?.scan(&[0; K], &[u32::MAX; K], &mut |row| rows.push(*row))?;
+        keys.push(key.value().to_vec());
+    }
+    for key in keys {
+        table.remove(key.as_slice()).map_err(StoreError::of)?;
+    }
+    Ok(rows)
+}
+
+/// Writes sorted rows as a run; how many there are.
+fn write_run<const K: usize>(
+    table: &mut redb::Table<'_, &'static [u8], &'static [u8]>,
+    run: u64,
+    older: Vec<Vec<Row<K>>>,
+    newest: &Slab<K>,
+    merge: Merge<K>,
+) -> Result<u64, StoreError> {
+    let several;
+    let rows: &[Row<K>] = if older.is_empty() {
+        newest
+    } else {
+        let mut parts: Vec<&[Row<K>]> = older.iter().map(Vec::as_slice).collect();
+        parts.push(newest);
+        several = merged(&parts, merge);
+        &several
+    };
+    let mut rest = rows;
+    while let Some(first) = rest.first() {
+        let key = block_key(run, &first.key);
+        let mut block = BlockWriter::<K>::new();
+        let taken = rest.iter().take_while(|row| block.push(row)).count();
+        table.insert(key.as_slice(), block.finish(&key).as_slice()).map_err(StoreError::of)?;
+        rest = &rest[taken..];
+    }
+    Ok(rows.len() as u64)
+}
+
+/// Merges sorted parts, from the oldest to the newest, into one.
+fn merged<const K: usize>(parts: &[&[Row<K>]], merge: Merge<K>) -> Vec<Row<K>> {
+    let mut all = parts.concat();
+    // A stable sort finds the sorted parts and merges them.
+    all.sort_by_key(|row: &Row<K>| row.key);
+    merge_equals(&mut all, merge);
+    all
+}
+
+fn merge_equals<const K: usize>(rows: &mut Vec<Row<K>>, merge: Merge<K>) {
+    rows.dedup_by(|later, kept| {
+        let same = later.key == kept.key;
+        if same {
+            merge(kept, later);
+        }
+        same
+    });
+}
