@@ -44,6 +44,9 @@
 //! | [`api`] | the application's routes and handlers | all of the above |
 //! | [`daemon`], [`cli`], [`config`] | start and stop order; commands; settings | everything |
 //!
+//! A new projection implements [`projection::Projection`] in a room of its own and gets a line in `daemon/projections.rs`;
+//! everything that treats all projections alike ([`projection::Consumers`]) has it from then on.
+//!
 //! Imports go down this table and never back; `tests/rooms.rs` reads the `use` lines.
 //!
 //! What a 201 promises, how each promise is kept and which test breaks when it is not: [`durable_answer`].

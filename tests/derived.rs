@@ -186,6 +186,41 @@ fn under_changed_rules_the_old_boards_serve_until_the_new_ones_are_built_and_pro
 }
 
 #[test]
+fn a_directory_with_any_projection_and_no_log_gets_no_new_log() {
+    let directory = directory("");
+    let data_dir = stopped(directory.path(), 10);
+    fs::remove_dir_all(data_dir.join("passport")).expect("removable");
+    fs::rename(data_dir.join("projections/coliseum"), data_dir.join("projections/another")).expect("renamable");
+    let refused = run(&["import", "-", "--data-dir", data_dir.to_str().expect("UTF-8")], directory.path());
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(1) && said.contains("there are projections and no log"), "{said}");
+    assert!(!data_dir.join("passport").exists(), "a log was made");
+}
+
+#[test]
+fn one_projection_is_rebuilt_by_its_name_and_a_name_that_none_has_is_refused() {
+    const EVENTS: u64 = 400;
+    let directory = directory("");
+    let data_dir = stopped(directory.path(), EVENTS);
+    let binary = Binary::start(&data_dir);
+    let path = data_dir.to_str().expect("UTF-8");
+    let rebuilt = run(&["rebuild", "coliseum", "--json", "--data-dir", path], directory.path());
+    assert!(rebuilt.status.success(), "{}", String::from_utf8_lossy(&rebuilt.stderr));
+    let said = Json::parse(&String::from_utf8_lossy(&rebuilt.stdout)).expect("JSON");
+    let names: Vec<&str> = said.at("consumers").as_list().iter().map(|one| one.at("name").as_text()).collect();
+    assert_eq!((said.at("entries").as_integer() as u64, names), (EVENTS, vec!["coliseum"]));
+    let refused = run(&["rebuild", "nobody", "--data-dir", path], directory.path());
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(2) && said.contains("coliseum"), "{said}");
+    let problem = binary.client.post("/api/admin/rebuild?consumer=nobody", b"").problem(400, &["invalid-query"]);
+    let detail = problem.at("detail").as_text();
+    assert!(detail.contains("`consumer`") && detail.contains("coliseum"), "{detail}");
+    binary.client.post("/api/passport/dead-letters/nobody/1/retry", b"").problem(404, &["not-found"]);
+    assert_exact(&binary.client, EVENTS);
+    assert!(binary.terminate().success());
+}
+
+#[test]
 fn damaged_indexes_and_key_runs_cost_no_answer_and_no_repeat() {
     const EVENTS: u64 = 3_000;
     let directory = directory("");

@@ -7,14 +7,19 @@ use hyper::StatusCode;
 
 use super::Api;
 use crate::http::Call;
+use crate::http::query::invalid;
 use crate::http::reply;
-use crate::http::route::{Handler, JSON, LaterAnswer, NDJSON, Route};
+use crate::http::route::{Handler, JSON, Kind, LaterAnswer, NDJSON, Param, Route};
+use crate::limits::ID_BYTES_MAX;
 use crate::passport::EntrySource;
 use crate::problem::{Problem, Slug};
+use crate::projection::Consumer;
 use crate::units::Seq;
 use crate::verify::{self, Progress};
 
-/// How long a check waits for a projection that does not move, and how often it looks.
+const REBUILD: &[Param] = &[Param::new("consumer", Kind::Text(ID_BYTES_MAX), "The one to rebuild; all unless given.")];
+
+/// How long a check waits for projections that do not move, and how often it looks.
 const PROJECTION_PATIENCE: Duration = Duration::from_secs(10);
 const PROJECTION_POLL: Duration = Duration::from_millis(50);
 
@@ -23,9 +28,10 @@ pub fn routes() -> Vec<Route<Api>> {
         Route::post(
             "/api/admin/rebuild",
             "rebuild",
-            "Builds every projection anew from the log, beside the one that serves meanwhile.",
+            "Builds every projection, or one of them, anew from the log, beside the one that serves meanwhile.",
             Handler::Async(rebuild),
         )
+        .params(REBUILD)
         .gives(&[(202, JSON, "Report")]),
         Route::post(
             "/api/admin/verify",
@@ -40,19 +46,30 @@ pub fn routes() -> Vec<Route<Api>> {
 /// `POST /api/admin/rebuild`
 fn rebuild(call: Call<Api>) -> LaterAnswer {
     Box::pin(async move {
-        call.app.coliseum.rebuild();
+        let consumers = &call.app.consumers;
+        match call.query.text("consumer") {
+            None => consumers.iter().for_each(Consumer::rebuild),
+            Some(name) => consumers.get(name).ok_or_else(|| no_such_consumer(&call.app))?.rebuild(),
+        }
         let body = &br#"{"ok":true,"detail":"rebuilding; GET /api/passport/consumers says how far it is"}"#[..];
         Ok(reply::json_status(StatusCode::ACCEPTED, body))
     })
 }
 
-/// Waits until the projection holds `head`, or is held up for good; `false` if nobody listens any more.
-fn wait_for_projection(api: &Api, head: Seq, show: &mut dyn FnMut(Progress) -> bool) -> bool {
-    let (mut last, mut moved_at) = (Seq::ZERO, Instant::now());
+fn no_such_consumer(api: &Api) -> Problem {
+    let names: Vec<&str> = api.consumers.names().collect();
+    invalid(format!("The parameter `consumer` takes the name of a consumer: {}.", names.join(", ")))
+}
+
+/// Waits until every projection holds `head`, or those that do not are held up for good; `false` if nobody listens any
+/// more.
+fn wait_for_projections(api: &Api, head: Seq, show: &mut dyn FnMut(Progress) -> bool) -> bool {
+    let (mut last, mut moved_at) = (None, Instant::now());
     loop {
-        let applied = api.coliseum.applied();
-        if applied != last {
-            (last, moved_at) = (applied, Instant::now());
+        let all = api.consumers.applied();
+        let applied = all.smallest();
+        if last.as_ref() != Some(&all) {
+            (last, moved_at) = (Some(all), Instant::now());
         }
         if applied >= head || moved_at.elapsed() > PROJECTION_PATIENCE {
             return true;
@@ -78,11 +95,12 @@ fn verify(call: Call<Api>) -> LaterAnswer {
                 gone = writer.write(progress.to_line().as_bytes()).is_err();
                 !gone
             };
-            if !wait_for_projection(&api, head, &mut show) {
+            if !wait_for_projections(&api, head, &mut show) {
                 return;
             }
             let view = api.coliseum.view();
-            let verdict = verify::run(&api.log, &api.key_stats, head, &view, &mut show);
+            let applied = api.applied(&view);
+            let verdict = verify::run(&api.log, &api.key_stats, head, &view, &applied, &mut show);
             // A client that is gone needs no verdict, and half an answer has no end.
             if !gone && writer.write(verdict.to_line().as_bytes()).is_ok() {
                 let _ = writer.finish();

@@ -1,7 +1,7 @@
 //! One artist.
 
 use super::counts::{FROM, GRANULARITY, TO, granularity};
-use super::{Api, unknown_artist};
+use super::{Api, OF_COLISEUM, unknown_artist};
 use crate::coliseum::metrics::{Days, SubjectKind};
 use crate::http::Ask;
 use crate::http::query::LIMIT;
@@ -32,7 +32,7 @@ pub fn routes() -> Vec<Route<Api>> {
             "An artist's profile and its place on the twelve boards.",
             Handler::Read(artist),
         )
-        .derived()
+        .derived_of(OF_COLISEUM)
         .gives(&[(200, JSON, "Artist")]),
         Route::get(
             "/api/coliseum/artists/{artistId}/mutations",
@@ -41,7 +41,7 @@ pub fn routes() -> Vec<Route<Api>> {
             Handler::Blocking(mutations),
         )
         .params(MUTATIONS)
-        .derived()
+        .derived_of(OF_COLISEUM)
         .gives(&[(200, JSON, "Mutations")]),
         Route::get(
             "/api/coliseum/artists/{artistId}/dna",
@@ -50,7 +50,7 @@ pub fn routes() -> Vec<Route<Api>> {
             Handler::Blocking(dna),
         )
         .params(ANALYTICS)
-        .derived()
+        .derived_of(OF_COLISEUM)
         .gives(&[(200, JSON, "Dna")]),
         Route::get(
             "/api/coliseum/artists/{artistId}/analytics",
@@ -59,7 +59,7 @@ pub fn routes() -> Vec<Route<Api>> {
             Handler::Blocking(analytics),
         )
         .params(ANALYTICS)
-        .derived()
+        .derived_of(OF_COLISEUM)
         .gives(&[(200, JSON, "Analytics")]),
         Route::get(
             "/api/coliseum/artists/{artistId}/rollups",
@@ -68,7 +68,7 @@ pub fn routes() -> Vec<Route<Api>> {
             Handler::Blocking(rollups),
         )
         .params(&[GRANULARITY, FROM, TO])
-        .derived()
+        .derived_of(OF_COLISEUM)
         .gives(&[(200, JSON, "ArtistRollups")]),
     ]
 }

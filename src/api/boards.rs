@@ -4,7 +4,7 @@
 //! and one to the page, compares them, and hands hyper bytes that are there already.
 
 use super::pages::{Pages, rendered};
-use super::{Api, unknown_artist};
+use super::{Api, OF_COLISEUM, unknown_artist};
 use crate::http::query::{LIMIT, invalid};
 use crate::http::reply;
 use crate::http::route::{Answer, Handler, JSON, Kind, Param, Route};
@@ -34,7 +34,7 @@ pub fn routes() -> Vec<Route<Api>> {
             Handler::Read(leaderboard),
         )
         .params(BOARD)
-        .derived()
+        .derived_of(OF_COLISEUM)
         .gives(&[(200, JSON, "Leaderboard")]),
         Route::get(
             "/api/coliseum/leaderboards/{domain}/{window}/{artistId}/why",
@@ -43,7 +43,7 @@ pub fn routes() -> Vec<Route<Api>> {
             Handler::Blocking(why),
         )
         .params(WHY)
-        .derived()
+        .derived_of(OF_COLISEUM)
         .gives(&[(200, JSON, "Why")]),
     ]
 }

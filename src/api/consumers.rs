@@ -8,7 +8,7 @@ use crate::http::route::{Answer, Handler, JSON, LaterAnswer, Route};
 use crate::http::{Ask, Call};
 use crate::passport::EntrySource;
 use crate::problem::{Problem, Slug};
-use crate::projection::{ConsumerStatus, Projection};
+use crate::projection::ConsumerStatus;
 use crate::read::json::Json;
 use crate::units::Seq;
 
@@ -40,12 +40,13 @@ pub fn routes() -> Vec<Route<Api>> {
 
 /// `GET /api/passport/consumers`
 fn consumers(api: &Api, _: &Ask<'_>) -> Answer {
-    let status = api.coliseum.status();
     let head = api.log.durable();
     let mut json = Json::with_capacity(512);
     json.object(|json| {
         json.number("headSeq", head.get());
-        json.array_field("consumers", |json| write_consumer(json, &status, head, api));
+        json.array_field("consumers", |json| {
+            api.consumers.iter().for_each(|consumer| write_consumer(json, &consumer.status(), head, api));
+        });
     });
     Ok(reply::json(json.into_bytes()))
 }
@@ -74,14 +75,15 @@ fn dead_letters(api: &Api, _: &Ask<'_>) -> Answer {
     let mut failed = Ok(());
     json.object(|json| {
         json.array_field("deadLetters", |json| {
-            for letter in api.coliseum.dead_letters() {
+            let of_all = api.consumers.iter().map(|consumer| (consumer.name(), consumer.dead_letters()));
+            for (name, letter) in of_all.flat_map(|(name, letters)| letters.into_iter().map(move |one| (name, one))) {
                 let mut payload = Vec::new();
                 let read = api.log.get(letter.seq, &mut |entry| payload.extend(entry.envelope.payload.as_bytes()));
                 if let Err(error) = read {
                     failed = Err(error);
                 }
                 json.object(|json| {
-                    json.string("consumer", crate::coliseum::Coliseum::NAME);
+                    json.string("consumer", name);
                     json.number("seq", letter.seq.get());
                     json.raw("event", if payload.is_empty() { b"null" } else { &payload });
                     let problem = Problem::new(Slug::Internal, letter.problem.clone()).with_seq(letter.seq.get());
@@ -99,16 +101,14 @@ fn dead_letters(api: &Api, _: &Ask<'_>) -> Answer {
 fn retry(call: Call<Api>) -> LaterAnswer {
     Box::pin(async move {
         let api = Arc::clone(&call.app);
-        let (consumer, seq) = (call.path("consumer"), call.path("seq"));
+        let (name, seq) = (call.path("consumer"), call.path("seq"));
         let none = || {
-            let shown = format!("{consumer}/{seq}").chars().take(200).collect::<String>();
+            let shown = format!("{name}/{seq}").chars().take(200).collect::<String>();
             Problem::new(Slug::NotFound, format!("There is no dead letter {shown}."))
         };
-        if consumer != crate::coliseum::Coliseum::NAME {
-            return Err(none());
-        }
+        let consumer = api.consumers.get(name).ok_or_else(none)?;
         let seq = seq.parse().map(Seq::new).map_err(|_| none())?;
-        match api.coliseum.retry(seq).await {
+        match consumer.retry(seq).await {
             Err(_) => Err(none()),
             Ok(tried) => {
                 let mut json = Json::with_capacity(128);

@@ -1,7 +1,7 @@
 //! Metrics, their top lists, and rollups.
 
 use super::pages::Pages;
-use super::{Api, unknown_artist};
+use super::{Api, OF_COLISEUM, unknown_artist};
 use crate::coliseum::View;
 use crate::coliseum::metrics::{Granularity, SubjectKind};
 use crate::event::Metric;
@@ -53,7 +53,7 @@ pub fn routes() -> Vec<Route<Api>> {
             Handler::Blocking(metric),
         )
         .params(METRIC)
-        .derived()
+        .derived_of(OF_COLISEUM)
         .gives(&[(200, JSON, "Metric")]),
         Route::get(
             "/api/coliseum/metrics/{metric}/top",
@@ -62,7 +62,7 @@ pub fn routes() -> Vec<Route<Api>> {
             Handler::Read(top),
         )
         .params(TOP)
-        .derived()
+        .derived_of(OF_COLISEUM)
         .gives(&[(200, JSON, "MetricTop")]),
         Route::get(
             "/api/coliseum/rollups",
@@ -71,7 +71,7 @@ pub fn routes() -> Vec<Route<Api>> {
             Handler::Blocking(rollups),
         )
         .params(ROLLUPS)
-        .derived()
+        .derived_of(OF_COLISEUM)
         .gives(&[(200, JSON, "EntityRollups")]),
     ]
 }

@@ -98,8 +98,9 @@ fn page(api: &Api, ask: &Ask<'_>) -> Answer {
     let after = ask.query.number("afterSeq").map(Seq::new);
     let limit = ask.query.number("limit").map_or(LIST_LIMIT_DEFAULT, |limit| limit as usize);
     let view = api.coliseum.view();
-    let body = api.reader().entries_page(filter, after, order, limit, &view)?;
-    Ok(reply::applied(reply::json(body), view.applied()))
+    let applied = api.applied(&view);
+    let body = api.reader().entries_page(filter, after, order, limit, &view, &applied)?;
+    Ok(reply::applied(reply::json(body), applied.smallest()))
 }
 
 /// `GET /api/passport/entries/{seq}`
@@ -107,8 +108,9 @@ fn one(api: &Api, ask: &Ask<'_>) -> Answer {
     let text = ask.path("seq");
     let seq = text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit())).map(Seq::new);
     let view = api.coliseum.view();
+    let applied = api.applied(&view);
     let body = match seq {
-        Some(seq) => api.reader().entry(seq, &view)?,
+        Some(seq) => api.reader().entry(seq, &view, &applied)?,
         None => None,
     };
     let body = body.ok_or_else(|| {
@@ -116,7 +118,7 @@ fn one(api: &Api, ask: &Ask<'_>) -> Answer {
         let head = api.log.durable();
         Problem::new(Slug::NotFound, format!("There is no entry `{shown}`; the log holds seq 1 to {head}."))
     })?;
-    Ok(reply::applied(reply::json(body), view.applied()))
+    Ok(reply::applied(reply::json(body), applied.smallest()))
 }
 
 /// `GET /api/passport/export`
@@ -130,10 +132,11 @@ fn export(call: Call<Api>) -> LaterAnswer {
             .map_err(|error| Problem::new(Slug::Internal, format!("The export cannot be compressed: {error}")))?;
         let api = Arc::clone(&call.app);
         let view = api.coliseum.view();
-        let applied = view.applied();
+        let applied = api.applied(&view);
+        let smallest = applied.smallest();
         tokio::task::spawn_blocking(move || {
             let mut gone = false;
-            let exported = api.reader().follow(&filter, after, &view, &mut |seq, mut line| {
+            let exported = api.reader().follow(&filter, after, &view, &applied, &mut |seq, mut line| {
                 line.push(b'\n');
                 after = seq;
                 left -= 1;
@@ -148,6 +151,6 @@ fn export(call: Call<Api>) -> LaterAnswer {
                 Err(error) => tracing::error!(%error, %after, "an export broke off"),
             }
         });
-        Ok(reply::applied(answer, applied))
+        Ok(reply::applied(answer, smallest))
     })
 }

@@ -31,9 +31,7 @@ fn health(_: &Api, _: &Ask<'_>) -> Answer {
 /// `GET /readyz`
 fn ready(api: &Api, _: &Ask<'_>) -> Answer {
     let read_only = api.writer.read_only();
-    let caught_up = api.coliseum.caught_up_once();
-    let ready = read_only.is_none() && caught_up;
-    let consumer = api.coliseum.status();
+    let ready = read_only.is_none() && api.consumers.caught_up_once();
     let scrub = api.scrub.report();
     let mut json = Json::with_capacity(256);
     json.object(|json| {
@@ -45,11 +43,14 @@ fn ready(api: &Api, _: &Ask<'_>) -> Answer {
             json.number("headSeq", api.log.durable().get());
         });
         json.object_field("consumers", |json| {
-            json.object_field(consumer.name, |json| {
-                json.bool("caughtUp", caught_up);
-                json.string("state", &consumer.state);
-                json.optional_string("detail", consumer.detail.as_deref());
-            });
+            for consumer in api.consumers.iter() {
+                let status = consumer.status();
+                json.object_field(status.name, |json| {
+                    json.bool("caughtUp", consumer.caught_up_once());
+                    json.string("state", &status.state);
+                    json.optional_string("detail", status.detail.as_deref());
+                });
+            }
         });
         // Damage that the scrub found keeps nobody from being served all else.
         json.object_field("scrub", |json| {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
@@ -16,7 +17,7 @@ use crate::passport::keys::KeyStats;
 use crate::passport::snapshot::StoreCounts;
 use crate::passport::{EntrySource, SYNC_BUCKETS_US, ScrubReport, WriterCounts};
 use crate::problem::{Problem, Slug};
-use crate::projection::ConsumerStatus;
+use crate::projection::{Consumer, ConsumerStatus};
 
 const US_PER_SECOND: f64 = 1e6;
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -50,7 +51,7 @@ struct Gathered {
     min_free_bytes: u64,
     writer: WriterCounts,
     keys: KeyStats,
-    consumer: ConsumerStatus,
+    consumers: Vec<ConsumerStatus>,
     scrub: ScrubReport,
     unconverted: u64,
     artists: usize,
@@ -69,7 +70,7 @@ impl Gathered {
             min_free_bytes: api.min_free_bytes,
             writer: api.writer.counts(),
             keys: api.key_stats.stats(),
-            consumer: api.coliseum.status(),
+            consumers: api.consumers.iter().map(Consumer::status).collect(),
             scrub: api.scrub.report(),
             unconverted: view.unconverted(),
             artists: view.cards().len(),
@@ -107,20 +108,12 @@ impl Collector for Gathered {
             "Events that scored nothing for want of a rate of their currency.",
             self.unconverted as f64,
         )?;
-        let consumer = &self.consumer;
-        gauge("consumer_applied_seq", "Last event that the projection coliseum holds.", consumer.applied.get() as f64)?;
-        let lag = self.head.saturating_sub(consumer.applied.get());
-        gauge("consumer_lag_events", "Events on disk that the projection coliseum does not hold yet.", lag as f64)?;
-        gauge("consumer_dead_letters", "Events that it could not fold.", consumer.dead_letters as f64)?;
-        let running = f64::from(u8::from(consumer.state == "running"));
         let last_snapshot = self.snapshots.last_success.map_or(0, |at| at.micros().div_euclid(1_000_000));
         gauge(
             "snapshot_last_success_timestamp_seconds",
             "When the newest snapshot was taken, in seconds since 1970; 0: none yet.",
             last_snapshot as f64,
         )?;
-        gauge("consumer_running", "1 while it follows the log; 0 while it starts, rebuilds or is held up.", running)?;
-
         gauge("scrub_damaged", "Sealed segments that the scrub has found damaged.", self.scrub.damaged as f64)?;
         let last_complete = self.scrub.last_complete.map_or(0.0, |at| at.micros() as f64 / 1e6);
         gauge(
@@ -142,11 +135,35 @@ impl Collector for Gathered {
             "Damaged indexes and runs of keys that the scrub had made again since the start.",
             self.scrub.mended,
         )?;
+        self.encode_consumers(&mut encoder)?;
         self.encode_syncs(encoder)
     }
 }
 
 impl Gathered {
+    /// One sample a consumer.
+    fn encode_consumers(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let mut gauges = |name: &str, help: &str, value: &dyn Fn(&ConsumerStatus) -> f64| {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for consumer in &self.consumers {
+                ConstGauge::new(value(consumer)).encode(family.encode_family(&[("consumer", consumer.name)])?)?;
+            }
+            Ok(())
+        };
+        gauges("consumer_applied_seq", "Last event that the projection holds.", &|consumer| {
+            consumer.applied.get() as f64
+        })?;
+        gauges("consumer_lag_events", "Events on disk that the projection does not hold yet.", &|consumer| {
+            self.head.saturating_sub(consumer.applied.get()) as f64
+        })?;
+        gauges("consumer_dead_letters", "Events that it could not fold.", &|consumer| consumer.dead_letters as f64)?;
+        gauges(
+            "consumer_running",
+            "1 while it follows the log; 0 while it starts, rebuilds or is held up.",
+            &|consumer| f64::from(u8::from(consumer.state == "running")),
+        )
+    }
+
     fn encode_syncs(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let bounds = SYNC_BUCKETS_US.iter().map(|us| *us as f64 / US_PER_SECOND);
         let within: u64 = self.writer.sync_buckets.iter().sum();
@@ -156,7 +173,7 @@ impl Gathered {
             "log_sync_seconds",
             "Time of one sync of the log.",
             None,
-            prometheus_client::metrics::MetricType::Histogram,
+            MetricType::Histogram,
         )?;
         let sum = self.writer.sync_us as f64 / US_PER_SECOND;
         metric.encode_histogram::<NoLabelSet>(sum, self.writer.syncs, &buckets, None)

@@ -25,18 +25,21 @@ use tokio::sync::Semaphore;
 use crate::capture::{CaptureContext, CaptureLimits};
 use crate::clock::Clock;
 use crate::coliseum::{Coliseum, View};
-use crate::http::{self, App, Route};
+use crate::http::{self, App, Derived, Route};
 use crate::limits::CURRENT_WAIT_MS;
 use crate::passport::keys::StatsSource;
 use crate::passport::snapshot::Store;
 use crate::passport::{Appender, Log, ScrubStatus, WriterStatus};
 use crate::problem::{Problem, Slug};
-use crate::projection::Handle;
+use crate::projection::{AppliedSeqs, Consumers, Handle, Projection};
 use crate::read::{ReadFailure, Reader};
 use crate::units::Seq;
 
 pub use boards::BoardPages;
 pub use counts::TopPages;
+
+/// What boards and scores are read from.
+const OF_COLISEUM: &[&str] = &[Coliseum::NAME];
 
 /// What every handler may use.
 pub struct Api {
@@ -47,6 +50,8 @@ pub struct Api {
     pub scrub: Arc<ScrubStatus>,
     pub log: Arc<Log>,
     pub coliseum: Handle<Coliseum>,
+    /// Every projection, the coliseum among them.
+    pub consumers: Consumers,
     pub capture: CaptureLimits,
     /// Whether answers wait for the sync.
     pub durable_answers: bool,
@@ -65,6 +70,10 @@ impl Api {
     }
     fn reader(&self) -> Reader {
         Reader { log: self.log.clone() }
+    }
+    /// How far every consumer is, for an answer whose scores are those of `view`.
+    fn applied(&self, view: &View) -> AppliedSeqs {
+        self.consumers.applied().with(Coliseum::NAME, view.applied())
     }
 }
 
@@ -85,17 +94,21 @@ impl App for Api {
         routes
     }
 
-    fn is_current(&self) -> bool {
-        self.view().minute() == self.clock.now().minute()
+    fn is_current(&self, derived: Derived) -> bool {
+        // What the others keep does not change as minutes pass.
+        !derived.includes(Coliseum::NAME) || self.view().minute() == self.clock.now().minute()
     }
 
-    async fn make_current(&self) {
+    async fn make_current(&self, derived: Derived) {
+        if !derived.includes(Coliseum::NAME) {
+            return;
+        }
         // A projection that is busy answers with the minute that it has: older, and true of that minute.
         self.coliseum.wait_minute(self.clock.now().minute(), Duration::from_millis(CURRENT_WAIT_MS)).await;
     }
 
-    async fn wait_applied(&self, seq: Seq) {
-        while !self.coliseum.wait_applied(seq, Duration::from_secs(1)).await {}
+    async fn wait_applied(&self, derived: Derived, seq: Seq) {
+        self.consumers.wait_applied(|consumer| derived.includes(consumer), seq).await;
     }
 }
 
@@ -128,4 +141,21 @@ impl From<ReadFailure> for Problem {
 fn unknown_artist(artist_id: &str) -> Problem {
     let shown: String = artist_id.chars().take(200).collect();
     Problem::new(Slug::NotFound, format!("No event, profile or line-up has named an artist `{shown}`."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn boards_and_artists_wait_for_no_other_projection_and_entries_for_all() {
+        for route in Api::routes().into_iter().filter(|route| route.derived.is_some()) {
+            let expected = match route.path {
+                path if path.starts_with("/api/coliseum/") => Derived::Of(OF_COLISEUM),
+                path if path.starts_with("/api/passport/") => Derived::OfAll,
+                path => panic!("which projections does {path} read?"),
+            };
+            assert_eq!(route.derived, Some(expected), "{}", route.path);
+        }
+    }
 }

@@ -64,15 +64,17 @@ fn stream(call: Call<Api>) -> LaterAnswer {
     })
 }
 
-/// Sends entries until the client is gone. What is sent is always applied, so that `dnaInfluence` is complete.
+/// Sends entries until the client is gone. What is sent is always applied to the coliseum, so that `dnaInfluence` is
+/// complete; for no other consumer is it held back, and `processedBy` says how far those were.
 async fn follow(api: Arc<Api>, filter: EntryFilter, mut after: Seq, events: EventSender) -> Result<(), ReadFailure> {
     let mut applied: watch::Receiver<u64> = api.coliseum.subscribe();
     loop {
         while after < api.coliseum.applied() {
             let (reader, filter, view) = (api.reader(), filter.clone(), api.coliseum.view());
+            let processed = api.applied(&view);
             let piece = tokio::task::spawn_blocking(move || {
                 let mut piece: Vec<(Seq, Vec<u8>)> = Vec::new();
-                let reached = reader.follow_applied(&filter, after, &view, &mut |seq, entry| {
+                let reached = reader.follow_applied(&filter, after, &view, &processed, &mut |seq, entry| {
                     piece.push((seq, entry));
                     if piece.len() < STREAM_PIECE_ENTRIES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
                 })?;

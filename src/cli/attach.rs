@@ -68,7 +68,15 @@ impl Consumers {
     }
     /// How far the slowest consumer is.
     pub fn applied(&self) -> u64 {
-        self.consumers.iter().map(|consumer| consumer.applied_seq).min().unwrap_or(self.head_seq)
+        self.applied_by(None)
+    }
+    /// How far one consumer is; the slowest unless one is named.
+    pub fn applied_by(&self, name: Option<&str>) -> u64 {
+        self.named(name).map(|consumer| consumer.applied_seq).min().unwrap_or(self.head_seq)
+    }
+    /// The consumer of that name; all unless one is named.
+    pub fn named(&self, name: Option<&str>) -> impl Iterator<Item = &Consumer> {
+        self.consumers.iter().filter(move |consumer| name.is_none_or(|name| consumer.name == name))
     }
 }
 
@@ -119,17 +127,19 @@ impl Attached {
         self.own.lock().is_some()
     }
 
-    /// Waits until every projection holds what the log holds now, and shows how far they are.
-    pub fn wait_applied(&mut self, patience: Duration) -> anyhow::Result<bool> {
+    /// Waits until the projection of that name holds what the log holds now, every one unless one is named, and shows how
+    /// far they are.
+    pub fn wait_applied(&mut self, name: Option<&str>, patience: Duration) -> anyhow::Result<bool> {
         let deadline = Instant::now() + patience;
         let head = Consumers::get(&mut self.client)?.head_seq;
         let bar = progress("applying the log", Unit::Entries, head);
         loop {
             let now = Consumers::get(&mut self.client)?;
-            bar.set_position(now.applied().min(head));
-            if now.applied() >= head || Instant::now() > deadline {
+            let applied = now.applied_by(name);
+            bar.set_position(applied.min(head));
+            if applied >= head || Instant::now() > deadline {
                 bar.finish_and_clear();
-                return Ok(now.applied() >= head);
+                return Ok(applied >= head);
             }
             std::thread::sleep(POLL);
         }

@@ -48,7 +48,7 @@ pub fn run(args: &ExportArgs) -> Outcome {
     let config = args.place.load()?;
     let mut attached = Attached::open(&config, Purpose::Read)?;
     // An entry says what came of it, and a log that was just opened may not be applied yet.
-    if attached.is_own() && !attached.wait_applied(PATIENCE)? {
+    if attached.is_own() && !attached.wait_applied(None, PATIENCE)? {
         note("the projections are still at work; the last entries do not say yet what came of them");
     }
     let number = |number: Option<u64>| number.map(|number| number.to_string());

@@ -110,7 +110,7 @@ fn beside_a_daemon(args: &RepairArgs, config: &crate::config::Config) -> Outcome
     // What names no file is a projection's, which the daemon builds again while the old one serves.
     let is_mended = args.yes && !findings.is_empty() && findings.iter().all(|finding| finding["file"].is_null());
     if is_mended {
-        rebuild::rebuild(&mut attached)?;
+        rebuild::rebuild(&mut attached, None)?;
     }
     attached.close()?;
     let is_good = findings.is_empty() || is_mended;

@@ -14,7 +14,9 @@ use super::client::{Client, ClientError, encode};
 use super::filter::target;
 use super::output::{self, CLEAR_SCREEN, grouped, note, printable};
 use super::{Outcome, Place, Status};
+use crate::coliseum::Coliseum;
 use crate::limits;
+use crate::projection::Projection;
 
 /// How long to wait until the board holds what the log holds.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -91,7 +93,7 @@ pub fn run(args: &TopArgs) -> Outcome {
 }
 
 fn show(args: &TopArgs, attached: &mut Attached) -> anyhow::Result<()> {
-    if !attached.wait_applied(PATIENCE)? {
+    if !attached.wait_applied(Some(Coliseum::NAME), PATIENCE)? {
         note("the projections are still at work; the board holds the log up to appliedSeq");
     }
     let limit = args.limit.to_string();

@@ -16,6 +16,7 @@
 
 pub mod notify;
 pub mod passed_socket;
+mod projections;
 mod schedule;
 
 use std::fs::{self, File, TryLockError};
@@ -33,15 +34,15 @@ use tokio::task::JoinHandle;
 use crate::api::{Api, BoardPages, TopPages};
 use crate::capture::CaptureLimits;
 use crate::clock::Clock;
-use crate::coliseum::Coliseum;
 use crate::config::{Config, Durability as ConfiguredDurability};
 use crate::disk::is_full;
 use crate::http::{self, HttpLimits};
 use crate::passport::snapshot::Store;
 use crate::passport::{Durability, Passport, PassportOptions, Scrub, ScrubOptions};
-use crate::projection::{self, Followed, Handle};
+use crate::projection::Consumers;
 use crate::units::Seq;
 use crate::world::World;
+use projections::Projections;
 use schedule::Schedule;
 
 /// A daemon that serves, in this process, on threads of its own.
@@ -52,7 +53,7 @@ pub struct Running {
     stop_http: Option<oneshot::Sender<()>>,
     http: Option<JoinHandle<std::io::Result<()>>>,
     runtime: Option<Runtime>,
-    coliseum: Handle<Coliseum>,
+    consumers: Consumers,
     scrub: Scrub,
     snapshots: Arc<Store>,
     schedule: Option<Schedule>,
@@ -107,13 +108,7 @@ pub fn start_on(
     let world = World::with_clock(clock.clone());
     let passport = Passport::open_telling(&options, &world, tell)?;
     let log = passport.log();
-    let coliseum = projection::start::<Coliseum>(
-        &dir.join("projections"),
-        config.scoring.clone(),
-        Followed { log: log.clone(), watermark: passport.watermark(), log_id: passport.log_id() },
-        &world,
-        projection_options(&config),
-    )?;
+    let Projections { coliseum, all: consumers } = Projections::start(&dir, &config, &passport, &world)?;
     let scrub = ScrubOptions {
         bytes_per_second: config.passport.scrub_bytes_per_second,
         interval: config.passport.scrub_interval,
@@ -129,7 +124,8 @@ pub fn start_on(
         writer: passport.status(),
         key_stats: passport.key_stats(),
         log,
-        coliseum: coliseum.clone(),
+        coliseum,
+        consumers: consumers.clone(),
         capture: CaptureLimits {
             at_ahead_seconds: config.capture.at_ahead_seconds_max,
             batch_events_max: config.capture.batch_events_max,
@@ -167,7 +163,7 @@ pub fn start_on(
         stop_http: Some(stop_http),
         http: Some(http),
         runtime: Some(runtime),
-        coliseum,
+        consumers,
         scrub,
         snapshots,
         schedule,
@@ -186,7 +182,7 @@ impl Running {
     /// How it stands, from now on.
     pub fn standing(&self) -> notify::Standing {
         let passport = self.passport.as_ref().expect("it is taken by the stop, which takes the daemon");
-        notify::Standing { address: self.address, writer: passport.status(), coliseum: self.coliseum.clone() }
+        notify::Standing { address: self.address, writer: passport.status(), consumers: self.consumers.clone() }
     }
 
     /// Gets one message when the daemon cannot go on (a sync that failed): the process has to end, with a failure.
@@ -225,7 +221,7 @@ impl Running {
         drop(self.schedule.take());
         self.scrub.stop();
         // 4. Projections flush with a sync; the log syncs and closes.
-        self.coliseum.shutdown();
+        self.consumers.shutdown();
         if let Some(passport) = self.passport.take() {
             passport.close();
         }
@@ -292,8 +288,10 @@ fn take_lock(dir: &Path) -> anyhow::Result<File> {
 
 /// A directory whose projections are there and whose log is not has lost its log; it must not get a new one in silence.
 fn refuse_lost_log(dir: &Path) -> anyhow::Result<()> {
-    let is_empty = |name: &str| fs::read_dir(dir.join(name)).map_or(true, |mut entries| entries.next().is_none());
-    if is_empty("passport") && !is_empty("projections/coliseum") {
+    let is_empty = |dir: &Path| fs::read_dir(dir).map_or(true, |mut entries| entries.next().is_none());
+    let projections = fs::read_dir(dir.join("projections")).into_iter().flatten().flatten();
+    let has_projections = projections.map(|projection| projection.path()).any(|projection| !is_empty(&projection));
+    if is_empty(&dir.join("passport")) && has_projections {
         bail!(
             "{}: there are projections and no log; the log (`passport/`) is missing. Put it back from a backup, or, to \
              start a new log, remove the directory `projections/`",
@@ -327,15 +325,6 @@ fn connections_within(files_max: Option<u64>, wanted: usize) -> usize {
         );
     }
     wanted.min(most)
-}
-
-fn projection_options(config: &Config) -> projection::Options {
-    projection::Options {
-        cache_bytes: config.projections.cache_bytes,
-        attempts_max: config.projections.retry_attempts,
-        entry_retry_first: Duration::from_millis(config.projections.retry_first_delay_ms),
-        ..projection::Options::default()
-    }
 }
 
 fn listen(

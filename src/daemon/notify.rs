@@ -22,9 +22,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use parking_lot::Mutex;
 use sd_notify::NotifyState;
 
-use crate::coliseum::Coliseum;
 use crate::passport::WriterStatus;
-use crate::projection::Handle;
+use crate::projection::{ConsumerStatus, Consumers};
 use crate::units::Seq;
 
 /// The longest time between two looks at the daemon.
@@ -61,7 +60,7 @@ struct Opening {
 pub struct Standing {
     pub(super) address: SocketAddr,
     pub(super) writer: Arc<WriterStatus>,
-    pub(super) coliseum: Handle<Coliseum>,
+    pub(super) consumers: Consumers,
 }
 
 impl Notifier {
@@ -143,19 +142,31 @@ fn look(shared: &Shared) -> Look {
 
 impl Standing {
     fn look(&self) -> Look {
-        let consumer = self.coliseum.status();
-        let is_caught_up = self.coliseum.caught_up_once();
-        let doing = format!("{} {} {}", consumer.state, consumer.name, consumer.detail.unwrap_or_default());
-        let is_up = is_caught_up || consumer.state == "stalled";
-        let mut status = if is_up { format!("serving on {}", self.address) } else { doing.clone() };
-        if is_up && consumer.state != "running" {
-            status = format!("{status}; {doing}");
+        let consumers: Vec<(ConsumerStatus, bool)> =
+            self.consumers.iter().map(|consumer| (consumer.status(), consumer.caught_up_once())).collect();
+        let is_up = is_up(&consumers);
+        let mut status = if is_up { vec![format!("serving on {}", self.address)] } else { Vec::new() };
+        status.extend(consumers.iter().filter_map(|(consumer, _)| doing(consumer)));
+        status.extend(self.writer.read_only().map(|why| format!("read-only: {why}")));
+        Look {
+            is_up,
+            // Any one that gets on moves the sum: none of them ever goes back.
+            progress: consumers.iter().map(|(consumer, _)| consumer.applied.get()).sum(),
+            heartbeats: self.writer.heartbeats(),
+            status: status.join("; "),
         }
-        if let Some(why) = self.writer.read_only() {
-            status = format!("{status}; read-only: {why}");
-        }
-        Look { is_up, progress: consumer.applied.get(), heartbeats: self.writer.heartbeats(), status }
     }
+}
+
+/// Whether waiting makes no consumer readier: each has caught up, or is held up.
+fn is_up(consumers: &[(ConsumerStatus, bool)]) -> bool {
+    consumers.iter().all(|(consumer, is_caught_up)| *is_caught_up || consumer.state == "stalled")
+}
+
+/// What a consumer does other than to follow the log.
+fn doing(consumer: &ConsumerStatus) -> Option<String> {
+    let ConsumerStatus { name, state, detail, .. } = consumer;
+    (state != "running").then(|| format!("{state} {name} {}", detail.as_deref().unwrap_or_default()))
 }
 
 impl Opening {
@@ -262,6 +273,29 @@ mod tests {
         let mut words = Vec::new();
         teller.turn(look, now, &mut |states| words.extend(states.iter().map(ToString::to_string)));
         words.join(" ")
+    }
+
+    fn consumer(name: &'static str, state: &str, detail: Option<&str>) -> ConsumerStatus {
+        ConsumerStatus {
+            name,
+            applied: Seq::ZERO,
+            state: state.into(),
+            detail: detail.map(Into::into),
+            dead_letters: 0,
+            last_applied_received_at: None,
+        }
+    }
+
+    #[test]
+    fn a_start_waits_for_every_projection_that_gets_on_and_for_none_that_is_held_up() {
+        let running = || consumer("a", "running", None);
+        let stalled = || consumer("b", "stalled", Some("the disk is full"));
+        let starting = || consumer("b", "starting", Some("5/9"));
+        assert!(is_up(&[(running(), true), (stalled(), false)]));
+        assert!(!is_up(&[(running(), true), (starting(), false)]));
+        assert!(is_up(&[(running(), true), (starting(), true)]));
+        assert_eq!(doing(&running()), None);
+        assert_eq!(doing(&stalled()).as_deref(), Some("stalled b the disk is full"));
     }
 
     #[test]

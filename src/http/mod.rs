@@ -39,7 +39,7 @@ pub use body::{Body, off_reactor};
 pub use call::{Ask, Call};
 pub use query::Query;
 pub use reply::{Rendered, Reply};
-pub use route::{Answer, Handler, Kind, LaterAnswer, Param, Route};
+pub use route::{Answer, Derived, Handler, Kind, LaterAnswer, Param, Route};
 pub use server::{HttpLimits, serve};
 pub use stream::{EventSender, Gone, LineWriter};
 
@@ -53,11 +53,11 @@ pub trait App: Sized + Send + Sync + 'static {
     fn routes() -> Vec<Route<Self>>;
 
     /// Whether what is derived is of the minute that the clock shows: asked before every read of derived state.
-    fn is_current(&self) -> bool;
+    fn is_current(&self, derived: Derived) -> bool;
 
     /// Resolves when it is again, or cannot soon be.
-    fn make_current(&self) -> impl Future<Output = ()> + Send;
+    fn make_current(&self, derived: Derived) -> impl Future<Output = ()> + Send;
 
     /// Resolves when everything up to `seq` is applied; may never resolve, the server gives up by itself.
-    fn wait_applied(&self, seq: Seq) -> impl Future<Output = ()> + Send;
+    fn wait_applied(&self, derived: Derived, seq: Seq) -> impl Future<Output = ()> + Send;
 }

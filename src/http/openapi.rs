@@ -47,7 +47,7 @@ pub fn document<'a, A: 'a>(rows: impl Iterator<Item = &'a Route<A>>) -> Value {
 fn operation<A>(row: &Route<A>) -> Value {
     let mut parameters: Vec<Value> = segments(row.path).map(path_parameter).collect();
     parameters.extend(row.params.iter().map(query_parameter));
-    if row.derived {
+    if row.derived.is_some() {
         parameters.push(query_parameter(&MIN_SEQ));
     }
     let mut responses = Map::new();
@@ -56,7 +56,7 @@ fn operation<A>(row: &Route<A>) -> Value {
         let described =
             if media_type == JSON { reference(schema) } else { json!({"schema": schema_of_text(media_type, schema)}) };
         response["content"][media_type] = described;
-        if row.derived {
+        if row.derived.is_some() {
             response["headers"]["Coliseum-Applied-Seq"] =
                 json!({"description": "The last seq that the answer holds.", "schema": {"type": "integer"}});
         }

@@ -62,6 +62,24 @@ impl Param {
     }
 }
 
+/// Which derived state a route reads, by the names of the consumers that keep it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Derived {
+    /// That of these.
+    Of(&'static [&'static str]),
+    /// That of every consumer there is.
+    OfAll,
+}
+
+impl Derived {
+    pub fn includes(self, consumer: &str) -> bool {
+        match self {
+            Derived::Of(names) => names.contains(&consumer),
+            Derived::OfAll => true,
+        }
+    }
+}
+
 /// One row: a method and a path, what they mean, and who answers.
 pub struct Route<A> {
     pub method: Method,
@@ -71,8 +89,8 @@ pub struct Route<A> {
     pub id: &'static str,
     pub summary: &'static str,
     pub params: &'static [Param],
-    /// Takes `minSeq` and `Coliseum-Min-Seq`: it reads derived state.
-    pub derived: bool,
+    /// Where it reads derived state, it takes `minSeq` and `Coliseum-Min-Seq`, which wait for the consumers named here.
+    pub derived: Option<Derived>,
     /// Schema of the request's body.
     pub request: Option<&'static str>,
     /// Status, media type and schema of the good answers.
@@ -94,7 +112,7 @@ impl<A> Route<A> {
         summary: &'static str,
         handler: Handler<A>,
     ) -> Route<A> {
-        Route { method, path, id, summary, params: &[], derived: false, request: None, responses: &[], handler }
+        Route { method, path, id, summary, params: &[], derived: None, request: None, responses: &[], handler }
     }
     pub fn get(path: &'static str, id: &'static str, summary: &'static str, handler: Handler<A>) -> Route<A> {
         Route::new(Method::GET, path, id, summary, handler)
@@ -111,9 +129,13 @@ impl<A> Route<A> {
     pub fn params(self, params: &'static [Param]) -> Route<A> {
         Route { params, ..self }
     }
-    /// It reads derived state, so `minSeq` is served before the handler runs.
+    /// It reads what every consumer keeps: `minSeq` waits for the slowest one before the handler runs.
     pub fn derived(self) -> Route<A> {
-        Route { derived: true, ..self }
+        Route { derived: Some(Derived::OfAll), ..self }
+    }
+    /// It reads what the consumers of these names keep: `minSeq` waits for them and for no other.
+    pub fn derived_of(self, consumers: &'static [&'static str]) -> Route<A> {
+        Route { derived: Some(Derived::Of(consumers)), ..self }
     }
     pub fn takes(self, schema: &'static str) -> Route<A> {
         Route { request: Some(schema), ..self }

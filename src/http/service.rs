@@ -20,7 +20,7 @@ use super::guard::ALLOW_ANYWHERE;
 use super::loopback;
 use super::query::{MIN_SEQ, Query, invalid};
 use super::reply::{self, Reply};
-use super::route::{Answer, Handler, LaterAnswer, Route};
+use super::route::{Answer, Derived, Handler, LaterAnswer, Route};
 use super::router::Found;
 use super::server::Shared;
 use crate::limits::MIN_SEQ_WAIT_MS;
@@ -108,7 +108,7 @@ fn begin<A: App>(shared: &Arc<Shared<A>>, head: Parts, body: Incoming) -> State 
         Found::Options(allow) => return now(Ok(reply::options(allow.clone()))),
         Found::NoSuchMethod(allow) => return now(Ok(no_such_method(&head.method, allow))),
     };
-    let query = match Query::parse(head.uri.query(), route.params, route.derived) {
+    let query = match Query::parse(head.uri.query(), route.params, route.derived.is_some()) {
         Ok(query) => query,
         Err(problem) => return now(Err(problem)),
     };
@@ -118,7 +118,7 @@ fn begin<A: App>(shared: &Arc<Shared<A>>, head: Parts, body: Incoming) -> State 
     };
     let later = match &route.handler {
         Handler::Fixed(rendered) => return now(Ok(rendered.reply(&head.headers))),
-        Handler::Read(handler) if min_seq.is_none() && (!route.derived || shared.app.is_current()) => {
+        Handler::Read(handler) if min_seq.is_none() && is_current(&*shared.app, route.derived) => {
             return now(handler(&shared.app, &Ask { path, query: &query, headers: &head.headers }));
         }
         Handler::Read(handler) => Later::Read(*handler),
@@ -145,7 +145,7 @@ fn no_such_method(method: &Method, allow: &HeaderValue) -> Reply {
 
 /// The seq that a read must have applied, by parameter or header.
 fn min_seq<A>(route: &Route<A>, query: &Query, head: &Parts) -> Result<Option<Seq>, Problem> {
-    if !route.derived {
+    if route.derived.is_none() {
         return Ok(None);
     }
     let by_header = match head.headers.get(MIN_SEQ_HEADER) {
@@ -158,23 +158,33 @@ fn min_seq<A>(route: &Route<A>, query: &Query, head: &Parts) -> Result<Option<Se
     Ok(query.number(MIN_SEQ.name).max(by_header).map(Seq::new))
 }
 
+fn is_current<A: App>(app: &A, derived: Option<Derived>) -> bool {
+    derived.is_none_or(|derived| app.is_current(derived))
+}
+
+/// Waits until the derived state that a route reads is of this minute, and holds the seq that the request asks for.
+async fn make_ready<A: App>(app: &A, derived: Derived, min_seq: Option<Seq>) -> Result<(), Problem> {
+    if !app.is_current(derived) {
+        app.make_current(derived).await;
+    }
+    let Some(seq) = min_seq else { return Ok(()) };
+    let wait = tokio::time::timeout(Duration::from_millis(MIN_SEQ_WAIT_MS), app.wait_applied(derived, seq));
+    wait.await.map_err(|_| {
+        let detail = format!("Seq {seq} was not applied within {MIN_SEQ_WAIT_MS} ms; try again in a moment.");
+        Problem::new(Slug::NotYetApplied, detail)
+    })
+}
+
 async fn answer_later<A: App>(
     shared: Arc<Shared<A>>,
     head: Parts,
     query: Query,
-    derived: bool,
+    derived: Option<Derived>,
     min_seq: Option<Seq>,
     later: Later<A>,
 ) -> Answer {
-    if derived && !shared.app.is_current() {
-        shared.app.make_current().await;
-    }
-    if let Some(seq) = min_seq {
-        let wait = tokio::time::timeout(Duration::from_millis(MIN_SEQ_WAIT_MS), shared.app.wait_applied(seq));
-        wait.await.map_err(|_| {
-            let detail = format!("Seq {seq} was not applied within {MIN_SEQ_WAIT_MS} ms; try again in a moment.");
-            Problem::new(Slug::NotYetApplied, detail)
-        })?;
+    if let Some(derived) = derived {
+        make_ready(&*shared.app, derived, min_seq).await?;
     }
     match later {
         Later::Read(handler) => ask(&shared, &head, &query, handler),

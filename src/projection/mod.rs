@@ -21,6 +21,7 @@
 //! | file | idea |
 //! | --- | --- |
 //! | `handle` | what readers hold; everything that is published |
+//! | `consumer` | all running projections, whatever they fold |
 //! | `runner` | the thread: commands, publishing, waiting |
 //! | `stepped` | the same parts without a thread, for whoever takes the steps |
 //! | `versions` | which file serves at start; the rebuild beside it, the swap |
@@ -34,6 +35,7 @@
 
 mod backoff;
 mod checkpoint;
+mod consumer;
 mod contain;
 mod dead_letters;
 mod fold;
@@ -55,6 +57,7 @@ mod tests;
 
 #[doc(hidden)]
 pub use checkpoint::is_checkpoint;
+pub use consumer::{AppliedSeqs, Consumer, Consumers};
 pub use dead_letters::DeadLetter;
 pub use handle::{ConsumerStatus, Handle, NotFound, StartError};
 pub use options::Options;

@@ -74,8 +74,9 @@ impl MemoryLog {
             let what = "checksum".to_owned();
             return Err(ReadError::Damaged { file: "memory".to_owned(), offset: 0, seq, what });
         }
-        let entries = self.entries.read();
-        let Some(stored) = seq.get().checked_sub(1).and_then(|index| entries.get(index as usize)) else {
+        // Not read under the lock: a projection that is held keeps nobody from appending.
+        let index = seq.get().checked_sub(1);
+        let Some(stored) = index.and_then(|index| self.entries.read().get(index as usize).cloned()) else {
             return Ok(false);
         };
         let envelope = Envelope {

@@ -85,11 +85,7 @@ pub fn metric(
 
 /// The first subjects of a kind by a metric in a window.
 pub fn top(view: &View, kind: SubjectKind, metric: Metric, currency: &str, window: Window, limit: usize) -> Vec<u8> {
-    let list = view.metrics().top(kind, metric, currency, window, limit, &|number| match kind {
-        SubjectKind::Artist => view.cards()[number as usize].id.to_string(),
-        SubjectKind::Event => view.metrics().event_id(number),
-        SubjectKind::User | SubjectKind::Global => view.metrics().user_id(number),
-    });
+    let list = view.metrics().top(kind, metric, currency, window, limit, view.cards());
     let mut json = Json::with_capacity(256 + ROW_BYTES * list.rows.len());
     json.object(|json| {
         json.string("metric", metric.name());

@@ -8,11 +8,14 @@ use super::{ReadFailure, Reader};
 use crate::coliseum::View;
 use crate::event::{self, Facts};
 use crate::passport::{Entry, EntryFilter, EntrySource, Order};
+use crate::projection::AppliedSeqs;
 use crate::units::Seq;
 
 /// Bytes of a page after which it ends early; `nextAfterSeq` goes on from there. A page is made whole in memory, and many
 /// clients may ask at once.
 const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The consumers that `processedBy` names, those that are not there too.
+const PROCESSED_BY: [&str; 3] = ["mediaid", "treasury", "coliseum"];
 
 impl Reader {
     /// Completes a filter: an artist's attendances are those of the events in whose line-up it is, too.
@@ -44,6 +47,7 @@ impl Reader {
         order: Order,
         limit: usize,
         view: &View,
+        applied: &AppliedSeqs,
     ) -> Result<Vec<u8>, ReadFailure> {
         let filter = self.complete(filter, view);
         let head = self.log.durable();
@@ -68,7 +72,7 @@ impl Reader {
                     }
                     given += 1;
                     last = Some(entry.seq);
-                    match write_entry(json, &entry, view) {
+                    match write_entry(json, &entry, view, applied) {
                         Ok(()) => ControlFlow::Continue(()),
                         Err(error) => {
                             failed = Some(error);
@@ -84,10 +88,10 @@ impl Reader {
     }
 
     /// One entry, if it is there.
-    pub fn entry(&self, seq: Seq, view: &View) -> Result<Option<Vec<u8>>, ReadFailure> {
+    pub fn entry(&self, seq: Seq, view: &View, applied: &AppliedSeqs) -> Result<Option<Vec<u8>>, ReadFailure> {
         let mut json = Json::with_capacity(1024);
         let mut written = Ok(());
-        let there = self.log.get(seq, &mut |entry| written = write_entry(&mut json, &entry, view))?;
+        let there = self.log.get(seq, &mut |entry| written = write_entry(&mut json, &entry, view, applied))?;
         written?;
         Ok(there.then(|| json.into_bytes()))
     }
@@ -99,9 +103,10 @@ impl Reader {
         filter: &EntryFilter,
         after: Seq,
         view: &View,
+        applied: &AppliedSeqs,
         each: &mut dyn FnMut(Seq, Vec<u8>) -> ControlFlow<()>,
     ) -> Result<Seq, ReadFailure> {
-        self.follow_to(filter, after, self.log.durable(), view, each)
+        self.follow_to(filter, after, self.log.durable(), view, applied, each)
     }
 
     /// The same, up to what the view has applied.
@@ -110,9 +115,10 @@ impl Reader {
         filter: &EntryFilter,
         after: Seq,
         view: &View,
+        applied: &AppliedSeqs,
         each: &mut dyn FnMut(Seq, Vec<u8>) -> ControlFlow<()>,
     ) -> Result<Seq, ReadFailure> {
-        self.follow_to(filter, after, view.applied(), view, each)
+        self.follow_to(filter, after, view.applied(), view, applied, each)
     }
 
     fn follow_to(
@@ -121,6 +127,7 @@ impl Reader {
         after: Seq,
         head: Seq,
         view: &View,
+        applied: &AppliedSeqs,
         each: &mut dyn FnMut(Seq, Vec<u8>) -> ControlFlow<()>,
     ) -> Result<Seq, ReadFailure> {
         let filter = self.complete(filter.clone(), view);
@@ -131,7 +138,7 @@ impl Reader {
                 return ControlFlow::Continue(());
             }
             let mut json = Json::with_capacity(1024);
-            if let Err(error) = write_entry(&mut json, &entry, view) {
+            if let Err(error) = write_entry(&mut json, &entry, view, applied) {
                 failed = Some(error);
                 return ControlFlow::Break(());
             }
@@ -152,7 +159,7 @@ fn one_line(mut json: Vec<u8>) -> Vec<u8> {
 }
 
 /// Writes one entry as an object.
-pub fn write_entry(json: &mut Json, entry: &Entry<'_>, view: &View) -> Result<(), ReadFailure> {
+fn write_entry(json: &mut Json, entry: &Entry<'_>, view: &View, applied: &AppliedSeqs) -> Result<(), ReadFailure> {
     let envelope = &entry.envelope;
     let facts = Facts::of_stored(envelope.event_type, envelope.payload)
         .map_err(|problem| ReadFailure::Unreadable(entry.seq, problem.to_string()))?;
@@ -174,9 +181,7 @@ pub fn write_entry(json: &mut Json, entry: &Entry<'_>, view: &View) -> Result<()
         json.bool("atCorrected", envelope.at_corrected);
         json.raw("metadata", envelope.payload.as_bytes());
         json.object_field("processedBy", |json| {
-            json.bool("mediaid", false);
-            json.bool("treasury", false);
-            json.bool("coliseum", entry.seq <= view.applied());
+            PROCESSED_BY.iter().for_each(|name| json.bool(name, applied.holds(name, entry.seq)));
         });
         json.array_field("dnaInfluence", |json| {
             for mutation in &mutations {

@@ -4,8 +4,9 @@
 //! 2. The idempotency index: each run of keys holds exactly the keys of its range, and no key of the log stands twice. The
 //!    keys behind the last run are in the writer's memory, which every start fills from the log; they count for the second.
 //! 3. The entry indexes of sealed segments: every block, and against the index that the entries give.
-//! 4. The projection: all boards of one view against a plain recomputation from the log ([`recompute`]), which shares
-//!    the rules of scoring with the projection and nothing of its windows, totals, orders and tables.
+//! 4. The projections: all boards of one view against a plain recomputation from the log ([`recompute`]), which shares
+//!    the rules of scoring with the projection and nothing of its windows, totals, orders and tables; and that each one
+//!    holds what the log holds.
 //!
 //! It only reads, so it runs beside the daemon; it checks the log to its end, and the boards of one view. In memory it takes
 //! the keys that are in no run yet, and a recomputation's sums and attendances.
@@ -17,6 +18,7 @@ use std::ops::ControlFlow;
 use crate::coliseum::View;
 use crate::passport::keys::{KeyCheck, StatsSource};
 use crate::passport::{EntrySource, Log, ReadError};
+use crate::projection::AppliedSeqs;
 use crate::units::Seq;
 
 use recompute::Recomputation;
@@ -94,13 +96,14 @@ impl Verdict {
     }
 }
 
-/// Checks the log up to `head` and the runs of keys, and the view, which should hold all of that. `progress` may stop it
-/// by answering `false`.
+/// Checks the log up to `head` and the runs of keys, the view, and how far the projections are: each should hold all of
+/// that. `progress` may stop it by answering `false`.
 pub fn run(
     log: &Log,
     keys: &StatsSource,
     head: Seq,
     view: &View,
+    applied: &AppliedSeqs,
     progress: &mut dyn FnMut(Progress) -> bool,
 ) -> Verdict {
     let held = keys.hold();
@@ -121,10 +124,10 @@ pub fn run(
         let shown = Progress { phase: "boards", entries: check.total.get(), total: check.total.get() };
         progress(shown);
         check.findings.extend(check.recomputation.differences(view).into_iter().map(Finding::plain));
-        if check.applied < head {
-            let applied = check.applied;
-            let what =
-                format!("the projection is held up at seq {applied}, the log holds {head}; its consumer says why");
+        for (name, applied) in applied.iter().filter(|(_, applied)| *applied < head) {
+            let what = format!(
+                "the projection {name} is held up at seq {applied}, the log holds {head}; its consumer says why"
+            );
             check.findings.push(Finding::plain(what));
         }
     }

@@ -276,6 +276,10 @@ fn the_metrics_are_in_the_text_format_of_prometheus() {
         let value = line.rsplit(' ').next().unwrap_or_default();
         assert!(value.parse::<f64>().is_ok(), "{line} has no value");
     }
+    for gauge in ["applied_seq", "lag_events", "dead_letters", "running"] {
+        let sample = format!("\ncoliseum_consumer_{gauge}{{consumer=\"coliseum\"}} ");
+        assert!(text.contains(&sample), "each consumer has its own {gauge}: {text}");
+    }
     assert!(text.contains(r#"log_sync_seconds_bucket{le="+Inf"} 1"#), "a histogram ends with +Inf: {text}");
 }
 

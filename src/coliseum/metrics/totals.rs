@@ -82,10 +82,6 @@ impl Column {
         Total { count, sum }
     }
 
-    pub fn sum_is_count(&self) -> bool {
-        self.sum_is_count
-    }
-
     /// Subjects with a count over 0.
     pub fn known(&self, window: Window) -> u64 {
         self.known[window.index()]

@@ -8,6 +8,7 @@ use super::by_number::ByNumber;
 use super::series::{Series, SubjectKind, key_of, minute_of};
 use super::tops::Shown;
 use super::totals::Total;
+use crate::coliseum::board::Ids;
 use crate::event::Metric;
 use crate::projection::StoreError;
 use crate::projection::names::Names;
@@ -139,7 +140,7 @@ impl MetricsView {
         Ok(total)
     }
 
-    /// The first `limit` subjects of a metric in a window.
+    /// The first `limit` subjects of a metric in a window, at most a thousand. `artists` say the ids of their numbers.
     pub fn top(
         &self,
         kind: SubjectKind,
@@ -147,35 +148,17 @@ impl MetricsView {
         currency: &str,
         window: Window,
         limit: usize,
-        id_of: &dyn Fn(u32) -> String,
+        artists: &impl Ids,
     ) -> TopList {
         let series = self.series_of(metric, currency);
         let shown = series.and_then(|series| self.tops.get(&(series.of(kind), window.index() as u32)));
-        let (Some(series), Some(shown)) = (series, shown) else { return TopList { total: 0, rows: Vec::new() } };
-        let mut rows: Vec<TopRow> = Vec::with_capacity(limit.min(shown.board.len()));
-        for (index, place) in shown.board.iter_from(0).take(limit).enumerate() {
-            let position = index as u64 + 1;
-            let rank = match rows.last() {
-                Some(above) if above.total.sum == place.score => above.rank,
-                _ => position,
-            };
-            let count = match series.sum_is_count() {
-                true => place.score as u64,
-                false => shown.counts[&place.number],
-            };
-            let total = Total { count, sum: place.score };
-            rows.push(TopRow { position, rank, number: place.number, id: id_of(place.number), total });
-        }
+        let Some(shown) = shown else { return TopList { total: 0, rows: Vec::new() } };
+        let rows = match kind {
+            SubjectKind::User => top_rows(shown, limit, &self.words.users.hold()),
+            SubjectKind::Artist => top_rows(shown, limit, artists),
+            SubjectKind::Event | SubjectKind::Global => top_rows(shown, limit, &self.events.hold()),
+        };
         TopList { total: shown.total, rows }
-    }
-
-    /// The id of a user's number.
-    pub fn user_id(&self, number: u32) -> String {
-        self.words.users.hold().name(number).to_owned()
-    }
-    /// The id of an event's number.
-    pub fn event_id(&self, number: u32) -> String {
-        self.events.hold().name(number).to_owned()
     }
 
     /// What happened to a subject by buckets whose start lies in `from..to` (minutes), empty ones left out.
@@ -264,4 +247,17 @@ impl MetricsView {
             }
         })
     }
+}
+
+fn top_rows(shown: &Shown, limit: usize, ids: &impl Ids) -> Vec<TopRow> {
+    let listed = shown.in_order(ids).iter().take(limit);
+    let mut rows: Vec<TopRow> = Vec::with_capacity(listed.len());
+    for (position, &(number, total)) in (1..).zip(listed) {
+        let rank = match rows.last() {
+            Some(above) if above.total.sum == total.sum => above.rank,
+            _ => position,
+        };
+        rows.push(TopRow { position, rank, number, id: ids.id(number).to_owned(), total });
+    }
+    rows
 }

@@ -168,7 +168,7 @@ fn every_route_is_in_the_document_and_every_reference_resolves() {
         let named: Vec<_> =
             operation["parameters"].as_array().into_iter().flatten().map(|one| one["name"].clone()).collect();
         assert!(row.params.iter().all(|param| named.contains(&param.name.into())), "{}", row.path);
-        assert_eq!(row.derived, named.contains(&"minSeq".into()), "{}", row.path);
+        assert_eq!(row.derived.is_some(), named.contains(&"minSeq".into()), "{}", row.path);
     }
     let mut references = Vec::new();
     collect(&document, &mut references);

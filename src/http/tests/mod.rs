@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 
 use super::reply::{self, Rendered};
 use super::route::{EVENT_STREAM, JSON, NDJSON};
-use super::{App, Ask, Call, EventSender, Handler, HttpLimits, Param, Route, query, serve, write};
+use super::{App, Ask, Call, Derived, EventSender, Handler, HttpLimits, Param, Route, query, serve, write};
 use crate::capture::fake::{FakeDaemon, Kept};
 use crate::capture::{CaptureContext, CaptureLimits};
 use crate::clock::Clock;
@@ -86,11 +86,11 @@ impl App for TestApp {
         ]);
         rows
     }
-    fn is_current(&self) -> bool {
+    fn is_current(&self, _: Derived) -> bool {
         true
     }
-    async fn make_current(&self) {}
-    async fn wait_applied(&self, seq: Seq) {
+    async fn make_current(&self, _: Derived) {}
+    async fn wait_applied(&self, _: Derived, seq: Seq) {
         let _ = self.applied.subscribe().wait_for(|applied| *applied >= seq.get()).await;
     }
 }

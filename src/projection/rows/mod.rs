@@ -28,10 +28,10 @@ pub(super) use block::{framed, unframed};
 
 /// Runs are merged into one of at most this many rows: what a flush at full speed brings, and about a tenth of a second.
 const RUN_ROWS_MAX: u64 = 1 << 20;
-/// So many runs of about one size are merged into one of the next size, that many times as large.
-const FAN_IN: usize = 8;
-/// Runs up to this many rows are of the first size.
-const RUN_ROWS_SMALL: u64 = 1 << 9;
+/// So many runs, or slabs, of about one size are merged into one of the next size, that many times as large.
+const FAN_IN: u64 = 8;
+/// Up to about this many rows they are of the first size.
+const ROWS_SMALL: u64 = 1 << 9;
 
 /// The table of one set of rows.
 pub type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
@@ -79,7 +79,7 @@ pub struct Rows<const K: usize> {
     merge: Merge<K>,
     /// In the order in which they were added.
     open: Vec<Row<K>>,
-    /// Sorted; each over twice as large as the next.
+    /// Sorted; few of one size.
     sealed: Vec<Slab<K>>,
     /// Handed to a write transaction that may not be committed yet.
     in_flight: Option<Slab<K>>,
@@ -123,19 +123,18 @@ impl<const K: usize> Rows<K> {
         if self.open.is_empty() {
             return;
         }
-        let next = Vec::with_capacity(self.open.len());
+        // As much as last time, and a little more, is likely to come again.
+        let next = Vec::with_capacity(self.open.len() + self.open.len() / 4);
         let mut rows = std::mem::replace(&mut self.open, next);
-        // Stable: the older row of two with one key stays before the newer one.
-        rows.sort_by_key(|row| row.key);
-        merge_equals(&mut rows, self.merge);
-        self.sealed.push(Arc::new(rows));
-        while let [.., before, last] = self.sealed.as_slice()
-            && before.len() <= 2 * last.len()
-        {
-            let merged = merged(&[before.as_slice(), last.as_slice()], self.merge);
-            self.sealed.truncate(self.sealed.len() - 2);
-            self.sealed.push(Arc::new(merged));
+        sort_and_merge(&mut rows, self.merge);
+        let first = first_to_merge(self.sealed.iter().map(|slab| slab.len() as u64), rows.len() as u64, u64::MAX);
+        let mut parts: Vec<&[Row<K>]> = self.sealed[first..].iter().map(|slab| slab.as_slice()).collect();
+        if !parts.is_empty() {
+            parts.push(&rows);
+            rows = merged(&parts, self.merge);
+            self.sealed.truncate(first);
         }
+        self.sealed.push(Arc::new(rows));
     }
 
     /// Every row added up to now. `stored` is a transaction of this moment.
@@ -167,7 +166,8 @@ impl<const K: usize> Rows<K> {
         let mut runs = Vec::clone(&self.manifest.runs);
         let number = self.manifest.flushes + 1;
         if !slab.is_empty() {
-            let merging = runs.split_off(first_to_merge(&runs, slab.len() as u64));
+            let first = first_to_merge(runs.iter().map(|run| run.rows), slab.len() as u64, RUN_ROWS_MAX);
+            let merging = runs.split_off(first);
             let mut older = Vec::with_capacity(merging.len());
             for run in &merging {
                 older.push(take_run::<K>(&mut table, run.number)?);
@@ -231,23 +231,27 @@ impl Manifest {
     }
 }
 
-/// From which run on the last ones are merged with a new run of so many rows.
-fn first_to_merge(runs: &[Run], new_rows: u64) -> usize {
-    let size = |rows: u64| (rows / RUN_ROWS_SMALL).max(1).ilog(FAN_IN as u64);
-    let (mut first, mut rows) = (runs.len(), new_rows);
+/// From which of some sorted parts, given by their lengths, on the last ones are merged with a new one.
+fn first_to_merge(
+    parts: impl ExactSizeIterator<Item = u64> + DoubleEndedIterator + Clone,
+    new: u64,
+    most: u64,
+) -> usize {
+    let size = |rows: u64| (rows / ROWS_SMALL).max(1).ilog(FAN_IN);
+    let (mut merged, mut rows) = (0, new);
     loop {
-        let (mut candidate, mut all) = (first, rows);
-        while let Some(run) = candidate.checked_sub(1).map(|before| runs[before])
-            && size(run.rows) <= size(rows)
-            && all + run.rows <= RUN_ROWS_MAX
-        {
-            candidate -= 1;
-            all += run.rows;
+        let (mut more, mut all) = (0, rows);
+        for part in parts.clone().rev().skip(merged) {
+            if size(part) > size(rows) || all + part > most {
+                break;
+            }
+            more += 1;
+            all += part;
         }
-        if first - candidate < FAN_IN - 1 {
-            return first;
+        if more < FAN_IN as usize - 1 {
+            return parts.len() - merged;
         }
-        (first, rows) = (candidate, all);
+        (merged, rows) = (merged + more, all);
     }
 }
 
@@ -341,13 +345,13 @@ fn write_run<const K: usize>(
 /// Merges sorted parts, from the oldest to the newest, into one.
 fn merged<const K: usize>(parts: &[&[Row<K>]], merge: Merge<K>) -> Vec<Row<K>> {
     let mut all = parts.concat();
-    // A stable sort finds the sorted parts and merges them.
-    all.sort_by_key(|row: &Row<K>| row.key);
-    merge_equals(&mut all, merge);
+    sort_and_merge(&mut all, merge);
     all
 }
 
-fn merge_equals<const K: usize>(rows: &mut Vec<Row<K>>, merge: Merge<K>) {
+/// Stable: the older row of two with one key stays before the newer one, and sorted parts are found and merged.
+fn sort_and_merge<const K: usize>(rows: &mut Vec<Row<K>>, merge: Merge<K>) {
+    rows.sort_by_key(|row| order(&row.key));
     rows.dedup_by(|later, kept| {
         let same = later.key == kept.key;
         if same {

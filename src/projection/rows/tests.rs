@@ -160,7 +160,7 @@ fn small_runs_are_merged_and_there_are_few() {
         rows.flush(&transaction).expect("writes");
         transaction.commit().expect("in memory");
     }
-    assert!(rows.manifest.runs.len() < 2 * FAN_IN, "{} runs", rows.manifest.runs.len());
+    assert!(rows.manifest.runs.len() < 2 * FAN_IN as usize, "{} runs", rows.manifest.runs.len());
     let stored = Arc::new(database.begin_read().expect("in memory"));
     let mut count = 0;
     let snapshot = rows.snapshot(&stored).expect("readable");

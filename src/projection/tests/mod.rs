@@ -5,6 +5,7 @@ mod entries;
 mod files;
 mod following;
 mod rules;
+mod several;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
