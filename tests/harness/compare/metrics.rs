@@ -37,7 +37,7 @@ pub fn metrics(ask: &Ask) {
             }
         }
     }
-    for (index, (entity_type, id, metric, window)) in ask.some_of(5, all).into_iter().enumerate() {
+    for (index, (entity_type, id, metric, window)) in ask.some_of(7, all).into_iter().enumerate() {
         let currency = CURRENCIES[index % CURRENCIES.len()];
         let entity = if entity_type == "global" && index % 2 == 0 { String::new() } else { format!("&entityId={id}") };
         let path = format!(
@@ -58,18 +58,19 @@ pub fn metrics(ask: &Ask) {
     }
 }
 
-/// All top lists in dollars, a part of those in other currencies.
+/// A part of all top lists, and a smaller one of those in other currencies.
 pub fn top_lists(ask: &Ask) {
-    let mut more = Vec::new();
+    let (mut plain, mut more) = (Vec::new(), Vec::new());
     for entity_type in ["user", "artist", "event"] {
         for metric in METRICS {
             for window in WINDOWS {
-                top_list(ask, entity_type, metric, window, None);
+                plain.push((entity_type, metric, window, None));
                 more.extend(CURRENCIES[1..].iter().map(|currency| (entity_type, metric, window, *currency)));
             }
         }
     }
-    for (entity_type, metric, window, currency) in ask.some_of(11, more) {
+    let asked = ask.some_of(2, plain).into_iter().chain(ask.some_of(17, more));
+    for (entity_type, metric, window, currency) in asked {
         top_list(ask, entity_type, metric, window, currency);
     }
 }

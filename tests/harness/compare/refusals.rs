@@ -49,7 +49,7 @@ pub fn refusals(ask: &Ask) {
         }
     }
     all.extend(["0", "1001", "x"].map(|limit| (format!("/api/treasury/revenue?limit={limit}"), "limit")));
-    for (path, parameter) in all {
+    for (path, parameter) in ask.some_of(4, all) {
         let problem = ask.client.get(&path).problem(400, &["invalid-query"]);
         let detail = problem.at("detail").as_text();
         assert!(detail.contains(parameter), "{path} does not name {parameter}: {detail}");

@@ -23,7 +23,7 @@ pub fn rollups(ask: &Ask) {
             }
         }
     }
-    for (index, (entity_type, id, granularity, range)) in ask.some_of(4, all).into_iter().enumerate() {
+    for (index, (entity_type, id, granularity, range)) in ask.some_of(7, all).into_iter().enumerate() {
         let entity = if entity_type == "global" && index % 2 == 0 { String::new() } else { format!("&entityId={id}") };
         let path = format!("/api/coliseum/rollups?entityType={entity_type}{entity}&granularity={granularity}");
         let body = one(ask, &path, entity_type, &id, granularity, range);
