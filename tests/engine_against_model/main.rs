@@ -154,6 +154,11 @@ impl Pair {
         compare::boards(self.client(), &self.model, Some(self.now));
     }
 
+    /// What is counted and derived beside the boards.
+    fn check_answers(&self) {
+        compare::answers(self.client(), &self.model, self.now);
+    }
+
     /// Everything that can be asked.
     fn check_all(&self) {
         self.check_boards();
@@ -165,6 +170,7 @@ impl Pair {
         for artist in 0..5 {
             compare::artist(self.client(), &self.model, &format!("a{artist}"), self.now);
         }
+        self.check_answers();
         compare::entries(self.client(), &self.model);
         compare::consumers(self.client(), &self.model);
     }
@@ -264,6 +270,7 @@ fn answers_stay_exact_over_many_small_segments() {
             }
         }
         pair.check_boards();
+        pair.check_answers();
         let exported = harness::export(pair.client());
         assert_eq!(exported.len(), pair.model.entries.len());
         for (found, wanted) in exported.iter().zip(&pair.model.entries) {
@@ -303,6 +310,7 @@ fn forty_days_pass_and_every_board_is_exact_at_each_stop() {
     }
     assert!(pair.now - micros(START) >= 40 * DAY);
     pair.check_boards();
+    pair.check_answers();
 }
 
 #[test]
