@@ -102,7 +102,7 @@ impl MetricsView {
         })?;
         let mut revenue_cents = 0;
         if let Some(series) = self.series_of(Metric::MoneySpent, &self.base_currency) {
-            of.scan(series, after, None, &mut |row| revenue_cents += row.sum)?;
+            of.days(series, (after, None), &mut |row| revenue_cents += row.sum)?;
         }
         Ok(Analytics {
             fans,
@@ -163,7 +163,10 @@ fn fans(of: &Of<'_>, after: Option<i64>) -> Result<(u64, u64), StoreError> {
             return;
         }
         // Sorted within a run; the last of one and the first of the next may be of the same day.
-        let users: RoaringBitmap = users.into_iter().collect();
+        let users = match RoaringBitmap::from_sorted_iter(users.iter().copied()) {
+            Ok(users) => users,
+            Err(_) => users.into_iter().collect(),
+        };
         *days.entry(day).or_default() |= users;
     };
     of.members(Series::FANS, after, &mut |of_day, user, _| {
@@ -191,6 +194,6 @@ impl Of<'_> {
         after: Option<i64>,
         each: &mut impl FnMut(u32, u32, u64),
     ) -> Result<(), StoreError> {
-        self.scan(series, after, None, &mut |row| each(row.key[2], row.key[3], row.count))
+        self.days(series, (after, None), &mut |row| each(row.key[2], row.key[3], row.count))
     }
 }

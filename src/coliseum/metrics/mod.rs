@@ -1,11 +1,12 @@
 //! Metrics, rollups, top lists and the sets behind the analytics: what was counted of users, artists, events and everything.
 //!
 //! What came since the last flush lies in memory as [`Fact`]s, in the order of the log: nothing is sorted for a view, and
-//! readers pass over them. A flush turns them into three sets of sorted rows ([`crate::projection::rows`]):
+//! readers pass over them. A flush turns them into four sets of sorted rows ([`crate::projection::rows`]):
 //!
 //! | rows | key | what for |
 //! | --- | --- | --- |
 //! | `subjects` | subject, kind and series, day, fan or genre or city, minute | every answer about one subject |
+//! | `days` | the same without the minute, but of users | whole days of the same, fewer rows by far |
 //! | `minutes` | day, minute, series, user, event, artist (each + 1, 0 for none) | what a passing minute takes out of the windows |
 //! | `totals` | kind and series, subject, window | the totals of the top lists, so that a start need not add them up |
 //!
@@ -47,6 +48,7 @@ use tops::Shown;
 use totals::{Effect, Totals};
 
 const SUBJECTS: rows::Definition = TableDefinition::new("metrics.subjects");
+const DAYS: rows::Definition = TableDefinition::new("metrics.days");
 const MINUTES: rows::Definition = TableDefinition::new("metrics.minutes");
 const TOTALS: rows::Definition = TableDefinition::new("metrics.totals");
 const USERS: names::Definition = TableDefinition::new("metrics.users");
@@ -74,6 +76,7 @@ pub(super) struct Metrics {
     /// Handed to a write transaction that may not be committed yet.
     in_flight: Vec<Arc<Vec<Fact>>>,
     subjects: Rows<5>,
+    days: Rows<4>,
     minutes: Rows<6>,
     stored_totals: Rows<3>,
     totals: Totals,
@@ -138,6 +141,7 @@ impl Metrics {
             sealed: Vec::new(),
             in_flight: Vec::new(),
             subjects: Rows::open(database, SUBJECTS, rows::add)?,
+            days: Rows::open(database, DAYS, rows::add)?,
             minutes: Rows::open(database, MINUTES, rows::add)?,
             stored_totals,
             totals,
@@ -303,6 +307,8 @@ impl Metrics {
         }
         rows.extend(global.into_values());
         points.iter().for_each(|points| points_rows(points, &mut |row| rows.push(row)));
+        self.subjects.sort(&mut rows);
+        self.days.flush_rows(transaction, by_day(&rows))?;
         self.subjects.flush_rows(transaction, rows)?;
         self.minutes.flush_rows(transaction, facts().map(Fact::minute_row).collect())
     }
@@ -335,9 +341,10 @@ impl Metrics {
         self.list(artists, events);
         self.seal();
         let rows = match stored {
-            Ok(stored) => self.subjects.snapshot(stored).map_err(|StoreError(problem)| problem),
-            Err(StoreError(problem)) => Err(problem.clone()),
+            Ok(stored) => self.subjects.snapshot(stored).and_then(|rows| Ok((rows, self.days.snapshot(stored)?))),
+            Err(StoreError(problem)) => Err(StoreError(problem.clone())),
         };
+        let rows = rows.map_err(|StoreError(problem)| problem);
         let is_stored = rows.is_ok() && self.subjects.is_stored();
         if is_stored {
             self.in_flight.clear();
@@ -381,6 +388,21 @@ impl Ids for Held<'_> {
     fn id(&self, number: u32) -> &str {
         self.name(number)
     }
+}
+
+/// Sorted rows without their minutes. Users have few rows a day, and are left out.
+fn by_day(rows: &[Row<5>]) -> Vec<Row<4>> {
+    let is_kept = |row: &&Row<5>| Series::split(row.key[1]).is_some_and(|(kind, _)| kind != SubjectKind::User);
+    let mut days: Vec<Row<4>> = Vec::with_capacity(rows.len());
+    for row in rows.iter().filter(is_kept) {
+        let [subject, series, day, member, _] = row.key;
+        let row = Row { key: [subject, series, day, member], count: row.count, sum: row.sum };
+        match days.last_mut() {
+            Some(last) if last.key == row.key => rows::add(last, &row),
+            _ => days.push(row),
+        }
+    }
+    days
 }
 
 /// A number as a part of a key in which 0 is none.

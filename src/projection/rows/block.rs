@@ -204,6 +204,21 @@ impl Cursor<'_> {
     }
 
     fn wide(&mut self) -> Option<u128> {
+        if let [low, high, rest @ ..] = self.rest
+            && *high < 0x80
+        {
+            if *low < 0x80 {
+                self.rest = &self.rest[1..];
+                return Some(u128::from(*low));
+            }
+            self.rest = rest;
+            return Some(u128::from(*low & 0x7f) | u128::from(*high) << 7);
+        }
+        self.wide_slowly()
+    }
+
+    #[cold]
+    fn wide_slowly(&mut self) -> Option<u128> {
         let mut number = 0u128;
         for (index, byte) in self.rest.iter().take(19).enumerate() {
             number |= u128::from(byte & 0x7f) << (7 * index as u32);

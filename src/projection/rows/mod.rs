@@ -176,6 +176,11 @@ impl<const K: usize> Rows<K> {
         Ok(())
     }
 
+    /// Sorts rows and merges those of one key, as a run holds them.
+    pub fn sort(&self, rows: &mut Vec<Row<K>>) {
+        sort_and_merge(rows, self.merge);
+    }
+
     /// Writes rows that were kept elsewhere until now, and of which no snapshot tells before they are stored. Where the
     /// transaction is not committed, the value is of no use any more.
     pub fn flush_rows(&mut self, transaction: &WriteTransaction, mut rows: Vec<Row<K>>) -> Result<(), StoreError> {
