@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::coliseum::Rules;
+use crate::coliseum::plans::Plans;
 use crate::limits;
 
 /// The repository's `config.toml`: every key with its default, its unit and a comment.
@@ -37,6 +38,7 @@ pub struct Config {
     pub snapshots: SnapshotsConfig,
     /// The `[scoring]` section over the default rules, key by key.
     pub scoring: Rules,
+    pub plans: Plans,
     pub log: LogConfig,
 }
 
@@ -136,6 +138,7 @@ impl Default for Config {
             },
             snapshots: SnapshotsConfig { every: Duration::ZERO, keep: limits::SNAPSHOTS_KEPT_DEFAULT },
             scoring: Rules::default(),
+            plans: Plans::default(),
             log: LogConfig { format: LogFormat::Text, level: "info".into() },
         }
     }

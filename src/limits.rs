@@ -23,6 +23,8 @@ pub const AMOUNT_CENTS_MAX: i128 = 1_000_000_000_000;
 pub const VOTE_WEIGHT_MAX: i128 = 1_000;
 /// `durationSeconds` of one play.
 pub const DURATION_SECONDS_MAX: i128 = 86_400;
+/// `leaderboardDepth` of an entitlement or a plan: the largest integer that every JSON reader holds.
+pub const LEADERBOARD_DEPTH_MAX: u64 = 1 << 53;
 /// How far `at` may lie ahead of the daemon's clock unless configured, in seconds.
 pub const AT_AHEAD_SECONDS_DEFAULT: u64 = 300;
 

@@ -6,9 +6,9 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "serve", "demo", "import", "export", "top", "tail", "verify", "repair", "snapshot", "restore", "rebuild", "load",
-    "config", "print",
+    "config", "print", "report",
 ];
 
 /// The binary in an empty directory, with nothing of this test's environment that it would read.

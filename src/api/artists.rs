@@ -1,14 +1,17 @@
 //! One artist.
 
+use hyper::StatusCode;
+
 use super::counts::{FROM, GRANULARITY, TO, granularity};
 use super::{Api, OF_COLISEUM, unknown_artist};
 use crate::coliseum::metrics::{Days, SubjectKind};
 use crate::http::Ask;
 use crate::http::query::LIMIT;
-use crate::http::reply;
-use crate::http::route::{Answer, Handler, JSON, Kind, Param, Route};
+use crate::http::reply::{self, ReplyBody};
+use crate::http::route::{Answer, CSV, HTML, Handler, JSON, Kind, Param, Route};
 use crate::limits::{DAYS_DEFAULT, DAYS_MAX, LIST_LIMIT_DEFAULT};
 use crate::read::counts::{self, Subject};
+use crate::read::report::{Format, Report};
 use crate::read::{self, artists};
 use crate::units::Seq;
 
@@ -23,6 +26,12 @@ const DAYS: Param = Param::new(
     "How many days back, to the minute, 30 unless given; or all time.",
 );
 const ANALYTICS: &[Param] = &[DAYS];
+const FORMAT: Param = Param::new(
+    "format",
+    Kind::Word(&["json", "html", "csv"]),
+    "`json` unless given; `html` is a page that prints, `csv` has one figure a line.",
+);
+const REPORT: &[Param] = &[DAYS, FORMAT];
 
 pub fn routes() -> Vec<Route<Api>> {
     vec![
@@ -70,7 +79,26 @@ pub fn routes() -> Vec<Route<Api>> {
         .params(&[GRANULARITY, FROM, TO])
         .derived_of(OF_COLISEUM)
         .gives(&[(200, JSON, "ArtistRollups")]),
+        Route::get(
+            "/api/coliseum/reports/artists/{artistId}",
+            "artistReport",
+            "The report of an artist: strengths over time, ranks, revenue by week, cities, genres, repeat engagement.",
+            Handler::Blocking(report),
+        )
+        .params(REPORT)
+        .derived_of(OF_COLISEUM)
+        .gives(&[(200, JSON, "Report"), (200, HTML, ""), (200, CSV, "")]),
     ]
+}
+
+/// `GET /api/coliseum/reports/artists/{artistId}`
+fn report(api: &Api, ask: &Ask<'_>) -> Answer {
+    let artist_id = ask.path("artistId");
+    let format = ask.query.text(FORMAT.name).and_then(Format::from_name).unwrap_or(Format::Json);
+    let view = api.coliseum.view();
+    let report = Report::of(&view, &artist_id, days(ask))?.ok_or_else(|| unknown_artist(&artist_id))?;
+    let reply = reply::with_body(StatusCode::OK, format.media_type(), ReplyBody::whole(report.render(format)));
+    Ok(reply::applied(reply, view.applied()))
 }
 
 /// `GET /api/coliseum/artists/{artistId}/dna`

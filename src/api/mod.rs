@@ -8,6 +8,7 @@ mod artists;
 mod boards;
 mod consumers;
 mod counts;
+mod entitlements;
 mod entries;
 mod health;
 mod mediaid;
@@ -26,6 +27,7 @@ use tokio::sync::Semaphore;
 
 use crate::capture::{CaptureContext, CaptureLimits};
 use crate::clock::Clock;
+use crate::coliseum::plans::Plans;
 use crate::coliseum::{Coliseum, View};
 use crate::http::{self, App, Derived, Route};
 use crate::limits::CURRENT_WAIT_MS;
@@ -58,6 +60,8 @@ pub struct Api {
     pub mediaid: Handle<MediaId>,
     /// Every projection, those above among them.
     pub consumers: Consumers,
+    /// What comes with each plan.
+    pub plans: Plans,
     pub capture: CaptureLimits,
     /// Whether answers wait for the sync.
     pub durable_answers: bool,
@@ -92,6 +96,7 @@ impl App for Api {
         routes.extend(boards::routes());
         routes.extend(artists::routes());
         routes.extend(counts::routes());
+        routes.extend(entitlements::routes());
         routes.extend(treasury::routes());
         routes.extend(mediaid::routes());
         routes.extend(consumers::routes());

@@ -25,7 +25,7 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 #[derive(Clone, Copy)]
 struct Shorthand {
     event_type: &'static str,
-    /// The event's field that the path's last segment fills.
+    /// The event's field that the path's last segment fills, and that segment's name.
     id_field: &'static str,
 }
 
@@ -37,7 +37,7 @@ pub fn routes() -> Vec<Route<Api>> {
     const RECEIPTS: &[(u16, &str, &str)] = &[(201, JSON, "Receipt"), (200, JSON, "Receipt")];
     vec![
         Route::put(
-            "/api/artists/{id}",
+            "/api/artists/{artistId}",
             "putArtist",
             "Logs an artist.profile_updated: name, genres, home city.",
             Handler::Async(|call| Box::pin(put(call, PROFILE))),
@@ -45,7 +45,7 @@ pub fn routes() -> Vec<Route<Api>> {
         .takes("ArtistProfile")
         .gives(RECEIPTS),
         Route::put(
-            "/api/events/{id}",
+            "/api/events/{eventId}",
             "putEvent",
             "Logs a concierto.event_scheduled: the line-up as it is from now on.",
             Handler::Async(|call| Box::pin(put(call, LINE_UP))),
@@ -53,7 +53,7 @@ pub fn routes() -> Vec<Route<Api>> {
         .takes("EventSchedule")
         .gives(RECEIPTS),
         Route::put(
-            "/api/coliseum/entitlements/{id}",
+            "/api/coliseum/entitlements/{userId}",
             "putEntitlements",
             "Logs a coliseum.entitlement_changed: the plan of a user.",
             Handler::Async(|call| Box::pin(put(call, ENTITLEMENT))),
@@ -66,7 +66,7 @@ pub fn routes() -> Vec<Route<Api>> {
 async fn put(mut call: Call<Api>, shorthand: Shorthand) -> Answer {
     let body = call.json_body(EVENT_BYTES_MAX).await?;
     let now = call.app.clock.now().to_rfc3339();
-    let event = event(shorthand, call.path("id"), &body, &now)?;
+    let event = event(shorthand, call.path(shorthand.id_field), &body, &now)?;
     let headers = call.head.headers.get_all(IDEMPOTENCY_KEY);
     let key = native::request_key(headers.iter().map(|value| value.as_bytes()))?;
     let receipt = native::log(&*call.app, event.as_bytes(), key).await?;

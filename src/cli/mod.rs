@@ -21,6 +21,7 @@ mod owner;
 mod print;
 mod rebuild;
 mod repair;
+mod report;
 mod restore;
 mod serve;
 mod signal;
@@ -131,6 +132,8 @@ enum Command {
     Export(export::ExportArgs),
     /// Show a leaderboard
     Top(top::TopArgs),
+    /// Write the report of an artist as a page to print, or as JSON or CSV
+    Report(report::ReportArgs),
     /// Follow the log of a running daemon
     Tail(tail::TailArgs),
     /// Check every checksum, every seq, and every projection against a recomputation
@@ -195,6 +198,7 @@ fn run_command(command: Command) -> Outcome {
         Command::Import(args) => import::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Top(args) => top::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Tail(args) => tail::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Repair(args) => repair::run(&args),

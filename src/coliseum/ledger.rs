@@ -134,6 +134,11 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
+    /// What the tables do not hold.
+    pub fn slabs(&self) -> &[Arc<Slab>] {
+        &self.slabs
+    }
+
     fn stored(&self) -> Result<&ReadTransaction, StoreError> {
         self.stored.as_ref().map_err(|problem| StoreError(problem.clone()))
     }

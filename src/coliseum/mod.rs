@@ -14,6 +14,7 @@
 
 pub mod artists;
 pub mod board;
+pub mod entitlements;
 mod events;
 mod flush;
 mod ledger;
@@ -22,6 +23,7 @@ pub mod metrics;
 pub mod minutes;
 mod pages;
 pub mod past;
+pub mod plans;
 pub mod rules;
 pub mod scoring;
 mod tables;
@@ -49,6 +51,7 @@ use crate::units::{Domain, Minute, Seq, Timestamp};
 
 use artists::Artists;
 use board::{Board, Changes};
+use entitlements::Entitlements;
 use events::{Attendance, EventNo, Events};
 use ledger::Unflushed;
 use lineup::Lineup;
@@ -71,6 +74,7 @@ pub struct Coliseum {
     events: Events,
     metrics: Metrics,
     base_currency: Arc<str>,
+    entitlements: Entitlements,
     unconverted: u64,
     unflushed: Unflushed,
     dirty: Dirty,
@@ -156,6 +160,7 @@ impl Projection for Coliseum {
             events: Events::new(Names::open(&database, EVENT_IDS)?),
             metrics: Metrics::open(&database, now.minute())?,
             base_currency: setup.base_currency().into(),
+            entitlements: Entitlements::default(),
             unconverted: 0,
             unflushed: Unflushed::default(),
             dirty: Dirty::default(),
@@ -222,13 +227,16 @@ impl Projection for Coliseum {
         tables::put(&mut meta, META_FLUSHES, flush)?;
         tables::put(&mut meta, META_UNCONVERTED, self.unconverted)?;
         drop(meta);
-        self.metrics.flush(transaction)
+        self.entitlements.flush(transaction)?;
+        self.metrics.flush(transaction, &slab.rows)
     }
 
     fn view(&mut self, applied: Seq) -> Arc<View> {
         self.publish();
         let stored = self.database.begin_read().map(Arc::new).map_err(failed);
-        let metrics = self.metrics.view(&stored, self.artists.ids(), self.events.names(), &self.base_currency);
+        let ledger = self.unflushed.ledger(&self.database);
+        let points = ledger.slabs().to_vec();
+        let metrics = self.metrics.view(&stored, self.artists.ids(), self.events.names(), &self.base_currency, points);
         Arc::new(View {
             applied,
             minute: Minute::new(self.minute),
@@ -239,9 +247,10 @@ impl Projection for Coliseum {
             boards: self.shown_boards.clone(),
             listed: self.events.listed().clone(),
             events_of: self.events.of_artist().clone(),
+            entitlements: self.entitlements.by_user().clone(),
             unconverted: self.unconverted,
             metrics,
-            ledger: self.unflushed.ledger(&self.database),
+            ledger,
         })
     }
 }
@@ -286,6 +295,7 @@ impl Coliseum {
             let id = self.events.id(EventNo::new(number.value()));
             self.events.set_lineup(&id, name.as_deref(), Lineup::from_stays(stays.clone()), &stays);
         }
+        self.entitlements = Entitlements::load(&transaction)?;
         (0..self.totals.len() as u32).for_each(|artist| self.dirty.shown.add(artist));
         Ok(())
     }
@@ -323,7 +333,10 @@ impl Coliseum {
                 self.dirty.cards.add(artist.get());
                 self.fold_own_credits(entry, facts);
             }
-            _ => self.fold_own_credits(entry, facts),
+            _ => {
+                self.entitlements.note(entry, facts);
+                self.fold_own_credits(entry, facts);
+            }
         }
         Ok(())
     }
@@ -350,11 +363,19 @@ impl Coliseum {
         self.credited = std::mem::take(artists);
     }
 
-    /// Counts the event for whom it is of and whom it credits. `scores`: the rule of its type took it.
-    fn count(&mut self, entry: &Entry<'_>, facts: &Facts<'_>, scores: bool, artists: &[ArtistNo]) {
+    /// Counts the event for whom it is of and whom it credits. `scores`: the rule of its type took it. Gives the numbers of
+    /// the user and of the city.
+    fn count(
+        &mut self,
+        entry: &Entry<'_>,
+        facts: &Facts<'_>,
+        scores: bool,
+        artists: &[ArtistNo],
+    ) -> (u32, Option<u32>) {
         let user = self.metrics.user(entry.envelope.user_id);
         let event = facts.event_id().map(|id| self.events.number(id).get());
-        let Some(measure) = facts.measure() else { return };
+        let city = facts.city().and_then(|city| self.metrics.city(city));
+        let Some(measure) = facts.measure() else { return (user, city) };
         let fan = match facts {
             Facts::Played { genre, .. } if scores => Fan::Plays { genre: genre.as_deref() },
             Facts::Money { flow: Flow::Spent, currency, .. } if **currency == *self.base_currency => Fan::Paying,
@@ -368,10 +389,11 @@ impl Coliseum {
             metric: measure.metric,
             currency: measure.currency,
             sum: measure.sum,
-            city: facts.city().and_then(|city| self.metrics.city(city)),
+            city,
             fan,
         };
         self.metrics.count(&counted, artists);
+        (user, city)
     }
 
     /// Scores the artists of the attendance's own fields, then those of the line-up, and keeps it for late line-ups.
@@ -389,15 +411,15 @@ impl Coliseum {
         }
         let deltas = score.deltas();
         artists.iter().for_each(|artist| self.add(*artist, entry.at().minute(), &deltas));
-        self.count(entry, facts, true, &artists);
+        let (user, city) = self.count(entry, facts, true, &artists);
         self.unflushed.attendances.push(Attendance {
             event,
             seq: entry.seq,
             at: entry.at(),
             multiplier: score.event_multiplier(),
             artists: own,
-            user: self.metrics.user(entry.envelope.user_id),
-            city: facts.city().and_then(|city| self.metrics.city(city)),
+            user,
+            city,
         });
     }
 
@@ -487,7 +509,6 @@ impl Coliseum {
         }
         self.totals[artist.index()].add(slots_of(minute.get(), self.minute), deltas);
         self.unflushed.rows.add(minute, artist, deltas);
-        self.metrics.score(artist.get(), minute, deltas);
         self.dirty.shown.add(artist.get());
         self.dirty.alltime.add(artist.get());
     }

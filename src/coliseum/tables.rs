@@ -8,6 +8,7 @@
 //! | `event_ids` | number | ids, see `projection::names` |
 //! | `events` | number | name and line-up, of those that have one |
 //! | `metrics.…` | | see `metrics` |
+//! | `entitlements` | user | what the user was last given |
 //! | `attendances` | event, first seq | attendances that one flush brought |
 //! | `hours` | hour, flush | rows by minute, see `pages` |
 //! | `days` | day, flush | the same rows by day |
@@ -34,6 +35,7 @@ pub const ALLTIME: TableDefinition<u32, &[u8]> = TableDefinition::new("alltime")
 pub const EVENTS: TableDefinition<u32, &[u8]> = TableDefinition::new("events");
 /// Ids of events by number.
 pub const EVENT_IDS: crate::projection::names::Definition = TableDefinition::new("event_ids");
+pub const ENTITLEMENTS: TableDefinition<&str, &[u8]> = TableDefinition::new("entitlements");
 pub const ATTENDANCES: TableDefinition<(u32, u64), &[u8]> = TableDefinition::new("attendances");
 pub const HOURS: TableDefinition<(i64, u64), &[u8]> = TableDefinition::new("hours");
 pub const DAYS: TableDefinition<(i64, u64), &[u8]> = TableDefinition::new("days");
@@ -168,6 +170,7 @@ pub fn create(database: &redb::Database) -> Result<(), StoreError> {
     transaction.open_table(ARTISTS).map_err(failed)?;
     transaction.open_table(ALLTIME).map_err(failed)?;
     transaction.open_table(EVENTS).map_err(failed)?;
+    transaction.open_table(ENTITLEMENTS).map_err(failed)?;
     transaction.open_table(ATTENDANCES).map_err(failed)?;
     transaction.open_table(HOURS).map_err(failed)?;
     transaction.open_table(DAYS).map_err(failed)?;

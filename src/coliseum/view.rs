@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::artists::{ArtistCard, ArtistNo, Cards};
 use super::board::{Board, Place};
+use super::entitlements::{ByUser, Entitlement};
 use super::events::Listed;
 use super::ledger::Ledger;
 use super::lineup::{Lineup, Stay};
@@ -30,6 +31,7 @@ pub struct View {
     pub(super) boards: Boards,
     pub(super) listed: imbl::HashMap<Arc<str>, Listed>,
     pub(super) events_of: imbl::HashMap<ArtistNo, imbl::Vector<Arc<str>>>,
+    pub(super) entitlements: ByUser,
     pub(super) unconverted: u64,
     pub(super) metrics: MetricsView,
     pub(super) ledger: Ledger,
@@ -166,6 +168,12 @@ impl View {
     /// Events that scored nothing for want of a rate of their currency.
     pub fn unconverted(&self) -> u64 {
         self.unconverted
+    }
+
+    /// What the log last gave a user; `None` if it never gave anything. What that is worth at a moment says
+    /// [`super::plans::effective`].
+    pub fn entitlement(&self, user_id: &str) -> Option<&Entitlement> {
+        self.entitlements.get(user_id)
     }
 
     /// An artist that the log has named: in a credit, a profile or a line-up.

@@ -8,7 +8,8 @@ use toml::{Table, Value};
 
 use super::{Config, Durability, LogFormat};
 use crate::coliseum::Rules;
-use crate::limits;
+use crate::coliseum::plans::Domains;
+use crate::limits::{self, LEADERBOARD_DEPTH_MAX};
 
 pub(super) const ADDRESS_TAKES: &str = "an IP address and a port, such as \"127.0.0.1:7878\"";
 pub(super) const LOG_LEVEL_TAKES: &str =
@@ -16,6 +17,8 @@ pub(super) const LOG_LEVEL_TAKES: &str =
 
 /// The section whose keys are the scoring rules'; its own reader checks them.
 const SCORING: &str = "scoring";
+/// A depth without an end.
+const UNLIMITED: &str = "unlimited";
 
 /// One key of the file.
 struct Key {
@@ -49,6 +52,9 @@ enum Takes {
         set: fn(&mut Config, usize),
     },
     LogLevel(fn(&mut Config) -> &mut String),
+    Domains(fn(&mut Config) -> &mut Domains),
+    /// Rows of a board, or all of them.
+    Depth(fn(&mut Config) -> &mut Option<u64>),
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -204,6 +210,23 @@ const KEYS: &[Key] = &[
             set: |config, value| config.snapshots.keep = value as usize,
         },
     },
+    Key { name: "plans.free.domains", takes: Takes::Domains(|config| &mut config.plans.free.domains) },
+    Key {
+        name: "plans.free.leaderboard_depth",
+        takes: Takes::Depth(|config| &mut config.plans.free.leaderboard_depth),
+    },
+    Key { name: "plans.basic.domains", takes: Takes::Domains(|config| &mut config.plans.basic.domains) },
+    Key {
+        name: "plans.basic.leaderboard_depth",
+        takes: Takes::Depth(|config| &mut config.plans.basic.leaderboard_depth),
+    },
+    Key { name: "plans.pro.domains", takes: Takes::Domains(|config| &mut config.plans.pro.domains) },
+    Key { name: "plans.pro.leaderboard_depth", takes: Takes::Depth(|config| &mut config.plans.pro.leaderboard_depth) },
+    Key { name: "plans.enterprise.domains", takes: Takes::Domains(|config| &mut config.plans.enterprise.domains) },
+    Key {
+        name: "plans.enterprise.leaderboard_depth",
+        takes: Takes::Depth(|config| &mut config.plans.enterprise.leaderboard_depth),
+    },
     Key {
         name: "log.format",
         takes: Takes::Word {
@@ -233,6 +256,10 @@ impl Takes {
                 words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ")
             }
             Takes::LogLevel(_) => LOG_LEVEL_TAKES.into(),
+            Takes::Domains(_) => "a list of domains, \"A\", \"T\", \"G\", \"C\", each at most once".into(),
+            Takes::Depth(_) => {
+                format!("an integer of rows from 0 to {LEADERBOARD_DEPTH_MAX}, or \"{UNLIMITED}\"")
+            }
         }
     }
 
@@ -261,6 +288,16 @@ impl Takes {
                 set(config, words.iter().position(|known| *known == word)?);
             }
             Takes::LogLevel(field) => *field(config) = log_level(value.as_str()?)?.to_string(),
+            Takes::Domains(field) => {
+                let letters: Option<Vec<&str>> = value.as_array()?.iter().map(Value::as_str).collect();
+                *field(config) = Domains::named(letters?)?;
+            }
+            Takes::Depth(field) => {
+                *field(config) = match value {
+                    Value::String(word) => (word == UNLIMITED).then_some(None)?,
+                    _ => Some(u64::try_from(value.as_integer()?).ok().filter(|depth| *depth <= LEADERBOARD_DEPTH_MAX)?),
+                };
+            }
         }
         Some(())
     }
@@ -306,22 +343,13 @@ pub(super) fn read(table: &Table) -> Result<Config, Vec<String>> {
     let mut config = Config::default();
     let mut problems = Vec::new();
     for (name, value) in table {
-        match value {
-            _ if name == SCORING => match value.as_table() {
-                Some(section) => match Rules::from_toml(section) {
-                    Ok(rules) => config.scoring = rules,
-                    Err(error) => problems.push(error.to_string()),
-                },
-                None => problems.push("scoring takes a section, [scoring]".into()),
+        match value.as_table() {
+            Some(section) if name == SCORING => match Rules::from_toml(section) {
+                Ok(rules) => config.scoring = rules,
+                Err(error) => problems.push(error.to_string()),
             },
-            Value::Table(section) if is_section(name) => {
-                for (inner, value) in section {
-                    set(&mut config, &format!("{name}.{inner}"), value, &mut problems);
-                }
-            }
-            _ if is_section(name) => problems.push(format!("{name} takes a section, [{name}]")),
-            Value::Table(_) => problems.push(unknown(name, true)),
-            _ => set(&mut config, name, value, &mut problems),
+            None if name == SCORING => problems.push(takes_a_section(name)),
+            _ => read_named(&mut config, name, value, &mut problems),
         }
     }
     let twice_batch = config.capture.batch_bytes_max.saturating_mul(2);
@@ -332,6 +360,24 @@ pub(super) fn read(table: &Table) -> Result<Config, Vec<String>> {
         ));
     }
     if problems.is_empty() { Ok(config) } else { Err(problems) }
+}
+
+/// Reads what stands under a name: a key's value, or a section and all in it.
+fn read_named(config: &mut Config, name: &str, value: &Value, problems: &mut Vec<String>) {
+    match value {
+        Value::Table(section) if is_section(name) => {
+            for (inner, value) in section {
+                read_named(config, &format!("{name}.{inner}"), value, problems);
+            }
+        }
+        _ if is_section(name) => problems.push(takes_a_section(name)),
+        Value::Table(_) if KEYS.iter().all(|key| key.name != name) => problems.push(unknown(name, true)),
+        _ => set(config, name, value, problems),
+    }
+}
+
+fn takes_a_section(name: &str) -> String {
+    format!("{name} takes a section, [{name}]")
 }
 
 fn set(config: &mut Config, name: &str, value: &Value, problems: &mut Vec<String>) {
@@ -352,7 +398,7 @@ fn shown(value: &Value) -> String {
 }
 
 fn is_section(name: &str) -> bool {
-    KEYS.iter().any(|key| key.name.split_once('.').is_some_and(|(section, _)| section == name))
+    KEYS.iter().any(|key| key.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
 }
 
 /// The sentence for a name that is no key, with the nearest one that is.
@@ -363,7 +409,7 @@ fn unknown(name: &str, section: bool) -> String {
         let end = strsim::normalized_damerau_levenshtein(&last(name), &last(known));
         whole.max(end * 0.95)
     };
-    let sections = KEYS.iter().filter_map(|key| key.name.split_once('.')).map(|(section, _)| section);
+    let sections = KEYS.iter().filter_map(|key| key.name.rsplit_once('.')).map(|(section, _)| section);
     let known: Vec<&str> =
         if section { sections.chain([SCORING]).collect() } else { KEYS.iter().map(|key| key.name).collect() };
     let nearest = known.into_iter().max_by(|a, b| alike(a).total_cmp(&alike(b)));

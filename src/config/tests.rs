@@ -1,4 +1,6 @@
 use super::*;
+use crate::coliseum::plans::Domains;
+use crate::units::Domain;
 
 fn problems(text: &str) -> Vec<String> {
     Config::from_toml(text).expect_err(text)
@@ -19,12 +21,10 @@ fn the_file_in_the_repository_is_the_defaults() {
 fn the_file_in_the_repository_names_every_key_under_a_comment() {
     let table: toml::Table = DEFAULT_FILE.parse().expect("config.toml is TOML");
     for name in keys::names() {
-        let found = match name.split_once('.') {
-            Some((section, key)) => table[section].get(key),
-            None => table.get(name),
-        };
-        assert!(found.is_some(), "config.toml does not have {name}");
-        let key = name.rsplit('.').next().expect("rsplit gives one part at least");
+        let mut sections: Vec<&str> = name.split('.').collect();
+        let key = sections.pop().expect("split gives one part at least");
+        let section = sections.iter().try_fold(&table, |table, section| table.get(*section)?.as_table());
+        assert!(section.is_some_and(|section| section.contains_key(key)), "config.toml does not have {name}");
         let lines: Vec<&str> = DEFAULT_FILE.lines().collect();
         let at = lines.iter().position(|line| line.starts_with(&format!("{key} ="))).expect(name);
         assert!(lines[at - 1].starts_with('#'), "no comment over {name}");
@@ -45,6 +45,25 @@ fn scoring_keys_lie_over_the_default_rules_and_are_checked() {
     assert!(config.scoring.rate("eur").is_some() && config.scoring.rule("social.share").is_some());
     let problem = one_problem("[scoring]\nbase_curency = \"usd\"");
     assert!(problem.starts_with("scoring.base_curency: ") && problem.contains("base_currency"), "{problem}");
+}
+
+#[test]
+fn a_plan_takes_other_domains_and_another_depth_and_keeps_the_rest() {
+    let config = Config::from_toml(
+        "[plans.free]\ndomains = [\"C\", \"A\"]\n[plans.pro]\nleaderboard_depth = \"unlimited\"\n[plans.enterprise]\n\
+         domains = []\nleaderboard_depth = 0",
+    );
+    let (plans, defaults) = (config.expect("good").plans, Plans::default());
+    assert_eq!(plans.free.domains, Domains::of(&[Domain::Cultural, Domain::Spatial]));
+    assert_eq!(plans.free.leaderboard_depth, defaults.free.leaderboard_depth);
+    assert_eq!((plans.basic, plans.pro.domains), (defaults.basic, defaults.pro.domains));
+    assert_eq!(plans.pro.leaderboard_depth, None);
+    assert_eq!((plans.enterprise.domains, plans.enterprise.leaderboard_depth), (Domains::default(), Some(0)));
+    assert_eq!(one_problem("[plans.gold]\ndomains = []"), "[plans.gold] is no section; the nearest one is [plans.pro]");
+    assert_eq!(
+        one_problem("[plans.pro]\ndomain = []"),
+        "plans.pro.domain is no key; the nearest one is plans.pro.domains"
+    );
 }
 
 #[test]
@@ -119,6 +138,12 @@ fn a_bad_value_is_named_with_what_the_key_takes() {
         ("[log]\nformat = \"xml\"", "log.format = \"xml\"", "\"text\" or \"json\""),
         ("[log]\nlevel = \"loud\"", "log.level = \"loud\"", "\"error\", \"warn\""),
         ("[log]\nlevel = \"\"", "log.level = \"\"", "\"error\", \"warn\""),
+        ("[plans.free]\ndomains = [\"A\", \"A\"]", "plans.free.domains", "each at most once"),
+        ("[plans.free]\ndomains = \"A\"", "plans.free.domains = \"A\"", "a list of domains"),
+        ("[plans.pro]\nleaderboard_depth = -1", "plans.pro.leaderboard_depth = -1", "rows from 0"),
+        ("[plans.pro]\nleaderboard_depth = \"all\"", "plans.pro.leaderboard_depth", "or \"unlimited\""),
+        ("plans = 1", "plans takes a section", "[plans]"),
+        ("[plans]\nfree = 1", "plans.free takes a section", "[plans.free]"),
         ("log = 1", "log takes a section", "[log]"),
         ("scoring = 1", "scoring takes a section", "[scoring]"),
     ] {

@@ -129,6 +129,7 @@ pub fn start_on(
         treasury,
         mediaid,
         consumers: consumers.clone(),
+        plans: config.plans,
         capture: CaptureLimits {
             at_ahead_seconds: config.capture.at_ahead_seconds_max,
             batch_events_max: config.capture.batch_events_max,

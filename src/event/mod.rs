@@ -158,6 +158,12 @@ pub enum Plan {
     Enterprise,
 }
 
+impl Plan {
+    pub const fn name(self) -> &'static str {
+        ["free", "basic", "pro", "enterprise"][self as usize]
+    }
+}
+
 /// What an event is about; the `entityType` of its entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EntityType {

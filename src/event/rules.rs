@@ -8,12 +8,10 @@ use super::time::parse_rfc3339;
 use super::{Currency, Plan, TargetType};
 use crate::limits::{
     AMOUNT_CENTS_MAX, ARTIST_IDS_MAX, DURATION_SECONDS_MAX, EVENT_TYPE_BYTES_MAX, GENRES_MAX, ID_BYTES_MAX,
-    TEXT_BYTES_MAX, VOTE_WEIGHT_MAX, WORD_BYTES_MAX,
+    LEADERBOARD_DEPTH_MAX, TEXT_BYTES_MAX, VOTE_WEIGHT_MAX, WORD_BYTES_MAX,
 };
 use crate::units::{Decimal, Domain, Timestamp};
 
-/// The largest integer that every JSON reader holds.
-const LEADERBOARD_DEPTH_MAX: i128 = 1 << 53;
 /// Decimals of a vote's weight: micro-points hold no more.
 const WEIGHT_DECIMALS_MAX: u32 = 6;
 /// Decimals of a duration: as many as leave room for its whole seconds in 128 bits.
@@ -125,7 +123,7 @@ pub(super) fn seconds(value: Value<'_>) -> Read<Decimal> {
 
 /// How many positions of a board a user may see: an integer from 0 to 2^53.
 pub(super) fn depth(value: Value<'_>) -> Read<u64> {
-    let depth = integer(value).filter(|depth| (0..=LEADERBOARD_DEPTH_MAX).contains(depth));
+    let depth = integer(value).filter(|depth| (0..=i128::from(LEADERBOARD_DEPTH_MAX)).contains(depth));
     depth.and_then(|depth| u64::try_from(depth).ok()).ok_or("an integer from 0 to 9007199254740992".into())
 }
 

@@ -101,6 +101,8 @@ pub struct Route<A> {
 /// Good answers of a kind, for [`Route::gives`].
 pub const JSON: &str = "application/json";
 pub const NDJSON: &str = "application/x-ndjson";
+pub const HTML: &str = "text/html";
+pub const CSV: &str = "text/csv";
 pub const EVENT_STREAM: &str = "text/event-stream";
 pub const PROBLEM_JSON: &str = "application/problem+json";
 

@@ -260,7 +260,7 @@ fn counts() -> Vec<(&'static str, Value)> {
         "additionalProperties": total,
         "description": "By metric, of money by metric and currency: `votes_cast`, `money_spent:usd`.",
     });
-    let bucket = object([("start", time()), ("metrics", metrics)]);
+    let bucket = object([("start", time()), ("metrics", metrics.clone())]);
     let domains = object([("A", number()), ("T", number()), ("G", number()), ("C", number())]);
     let artist_bucket = with_optional(bucket.clone(), [("domains", domains.clone())]);
     let range = |of: Value| {
@@ -277,11 +277,8 @@ fn counts() -> Vec<(&'static str, Value)> {
     let [granularity, from, to, applied, buckets] = range(with_optional(bucket, [("domains", domains)]));
     let rollups = object([("entityType", entity()), ("entityId", text()), granularity, from, to, applied, buckets]);
     let quotient = || or_null(number());
-    let analytics = object([
-        ("artistId", text()),
-        ("days", json!({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 365}, {"const": "alltime"}]})),
-        ("asOf", time()),
-        ("appliedSeq", seq()),
+    let days = || json!({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 365}, {"const": "alltime"}]});
+    let functions = object([
         ("fans", integer()),
         (
             "genreDiversity",
@@ -312,6 +309,8 @@ fn counts() -> Vec<(&'static str, Value)> {
             ]),
         ),
     ]);
+    let of_artist = object([("artistId", text()), ("days", days()), ("asOf", time()), ("appliedSeq", seq())]);
+    let analytics = json!({"allOf": [of_artist, functions.clone()]});
     let standing = object([
         ("score", number()),
         ("position", or_null(integer())),
@@ -334,7 +333,32 @@ fn counts() -> Vec<(&'static str, Value)> {
         ("dominantDomain", or_null(json!({"enum": ["A", "T", "G", "C"]}))),
         ("analytics", reference("Analytics")),
     ]);
+    let buckets = object([
+        ("granularity", json!({"enum": ["day", "week"]})),
+        (
+            "buckets",
+            list(object([("start", time()), ("A", number()), ("T", number()), ("G", number()), ("C", number())])),
+        ),
+    ]);
+    let weeks = object([("currency", text()), ("weeks", list(object([("start", time()), ("cents", integer())])))]);
+    let report = object([
+        ("artistId", text()),
+        ("artistName", or_null(text())),
+        ("genres", list(text())),
+        ("homeCity", or_null(text())),
+        ("days", days()),
+        ("asOf", time()),
+        ("appliedSeq", seq()),
+        ("units", object([("scores", text()), ("money", text()), ("currency", text()), ("times", text())])),
+        ("dominantDomain", or_null(json!({"enum": ["A", "T", "G", "C"]}))),
+        ("domains", dna["properties"]["domains"].clone()),
+        ("strengths", buckets),
+        ("revenueByWeek", weeks),
+        ("metrics", metrics),
+        ("analytics", functions),
+    ]);
     vec![
+        ("Report", report),
         ("Metric", metric),
         ("MetricTop", top),
         ("EntityRollups", rollups),
@@ -364,10 +388,18 @@ fn operations() -> Vec<(&'static str, Value)> {
         [
             ("plan", json!({"enum": ["free", "basic", "pro", "enterprise"]})),
             ("domains", list(json!({"enum": ["A", "T", "G", "C"]}))),
-            ("leaderboardDepth", integer()),
+            ("leaderboardDepth", or_null(integer())),
             ("expiresAt", or_null(time())),
         ],
     );
+    let of_user = object([
+        ("userId", text()),
+        ("plan", json!({"enum": ["free", "basic", "pro", "enterprise"]})),
+        ("domains", list(json!({"enum": ["A", "T", "G", "C"]}))),
+        ("leaderboardDepth", or_null(integer())),
+        ("expiresAt", or_null(time())),
+        ("appliedSeq", seq()),
+    ]);
     let profile = with_optional(
         object([("artistName", text())]),
         [("genres", list(text())), ("homeCity", text()), ("at", time()), ("messageId", text())],
@@ -400,6 +432,7 @@ fn operations() -> Vec<(&'static str, Value)> {
         ("DeadLetters", object([("deadLetters", list(reference("DeadLetter")))])),
         ("DeadLetter", dead_letter),
         ("Entitlements", entitlements),
+        ("UserEntitlements", of_user),
         ("ArtistProfile", profile),
         ("EventSchedule", schedule),
         (

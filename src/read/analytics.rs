@@ -31,6 +31,11 @@ pub fn write_analytics(json: &mut Json, view: &View, artist: ArtistNo, days: Day
     days.write(json, "days");
     json.time("asOf", view.as_of());
     json.number("appliedSeq", view.applied().get());
+    write_functions(json, view.metrics().base_currency(), found);
+}
+
+/// What the four functions found.
+pub fn write_functions(json: &mut Json, base_currency: &str, found: &Analytics) {
     json.number("fans", found.fans);
     json.object_field("genreDiversity", |json| {
         json.float("score", found.genre_diversity());
@@ -50,7 +55,7 @@ pub fn write_analytics(json: &mut Json, view: &View, artist: ArtistNo, days: Day
         json.number("fans", found.fans);
     });
     json.object_field("revenuePerFan", |json| {
-        json.string("currency", view.metrics().base_currency());
+        json.string("currency", base_currency);
         json.number("revenueCents", found.revenue_cents);
         json.number("fans", found.fans);
         json.number("payingFans", found.paying_fans);

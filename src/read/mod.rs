@@ -7,10 +7,12 @@ pub mod analytics;
 pub mod artists;
 pub mod boards;
 pub mod counts;
+pub mod entitlements;
 pub mod entries;
 pub mod json;
 pub mod mediaid;
 pub mod mutations;
+pub mod report;
 pub mod treasury;
 
 use std::sync::Arc;

@@ -122,6 +122,11 @@ impl Daemon {
         meanwhile(&self.data_dir());
         self.resume();
     }
+    /// Stops it in order, does `meanwhile` to its directory, and starts it again with other sections in its configuration.
+    pub fn restart_with(&mut self, more_config: &'static str, meanwhile: impl FnOnce(&Path)) {
+        self.more_config = more_config;
+        self.restart(true, meanwhile);
+    }
     /// The newest seq, as the daemon itself says.
     pub fn head(&self) -> u64 {
         head(&self.client)

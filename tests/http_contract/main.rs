@@ -6,7 +6,9 @@ mod harness;
 #[path = "../model/mod.rs"]
 mod model;
 
+mod answers;
 mod bodies;
+mod entitlements;
 mod events;
 mod idempotency;
 mod reads;

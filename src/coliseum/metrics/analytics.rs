@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use roaring::RoaringBitmap;
 
 use super::series::{Series, SubjectKind};
-use super::view::MetricsView;
+use super::view::{MetricsView, Of};
 use crate::coliseum::ArtistCard;
 use crate::event::Metric;
 use crate::projection::StoreError;
@@ -94,59 +94,29 @@ impl MetricsView {
             Days::Last(days) => Some(self.minute.get() - MINUTES_PER_DAY * i64::from(days)),
             Days::AllTime => None,
         };
-        let (fans, repeat_fans) = self.fans(artist, after)?;
+        let of = &self.of(SubjectKind::Artist, artist);
+        let (fans, repeat_fans) = fans(of, after)?;
         let mut payers = RoaringBitmap::new();
-        self.of_artist(artist, Series::PAYERS, after, &mut |_, user, _| {
+        of.members(Series::PAYERS, after, &mut |_, user, _| {
             payers.insert(user);
         })?;
         let mut revenue_cents = 0;
         if let Some(series) = self.series_of(Metric::MoneySpent, &self.base_currency) {
-            self.scan(artist, SubjectKind::Artist, series, after, None, &mut |row| revenue_cents += row.sum)?;
+            of.scan(series, after, None, &mut |row| revenue_cents += row.sum)?;
         }
         Ok(Analytics {
             fans,
             repeat_fans,
             paying_fans: payers.len(),
             revenue_cents,
-            genres: self.genres(artist, card, after)?,
-            reach: self.reach(artist, after)?,
+            genres: self.genres(of, card, after)?,
+            reach: self.reach(of, after)?,
         })
     }
 
-    /// Fans, and those of two or more days: one set of users for each day, joined by set algebra.
-    fn fans(&self, artist: u32, after: Option<i64>) -> Result<(u64, u64), StoreError> {
-        let mut days: BTreeMap<u32, RoaringBitmap> = BTreeMap::new();
-        let mut day = (0, Vec::new());
-        let mut close = |(day, users): (u32, Vec<u32>)| {
-            if users.is_empty() {
-                return;
-            }
-            // Sorted within a run; the last of one and the first of the next may be of the same day.
-            let users: RoaringBitmap = users.into_iter().collect();
-            *days.entry(day).or_default() |= users;
-        };
-        self.of_artist(artist, Series::FANS, after, &mut |of_day, user, _| {
-            if day.0 != of_day {
-                close(std::mem::replace(&mut day, (of_day, Vec::new())));
-            }
-            if day.1.last() != Some(&user) {
-                day.1.push(user);
-            }
-        })?;
-        close(day);
-        let (mut once, mut again) = (RoaringBitmap::new(), RoaringBitmap::new());
-        for users in days.into_values() {
-            again |= &once & &users;
-            once |= users;
-        }
-        Ok((once.len(), again.len()))
-    }
-
-    fn genres(&self, artist: u32, card: &ArtistCard, after: Option<i64>) -> Result<Vec<Share>, StoreError> {
+    fn genres(&self, of: &Of<'_>, card: &ArtistCard, after: Option<i64>) -> Result<Vec<Share>, StoreError> {
         let mut plays: BTreeMap<u32, u64> = BTreeMap::new();
-        self.of_artist(artist, Series::GENRES, after, &mut |_, genre, count| {
-            *plays.entry(genre).or_default() += count
-        })?;
+        of.members(Series::GENRES, after, &mut |_, genre, count| *plays.entry(genre).or_default() += count)?;
         let ungiven = plays.remove(&0).unwrap_or(0);
         let mut weights: BTreeMap<String, f64> = BTreeMap::new();
         let names = self.words.genres.hold();
@@ -166,9 +136,9 @@ impl MetricsView {
         Ok(shares)
     }
 
-    fn reach(&self, artist: u32, after: Option<i64>) -> Result<Reach, StoreError> {
+    fn reach(&self, of: &Of<'_>, after: Option<i64>) -> Result<Reach, StoreError> {
         let mut counts: BTreeMap<u32, u64> = BTreeMap::new();
-        self.of_artist(artist, Series::PLACES, after, &mut |_, city, count| *counts.entry(city).or_default() += count)?;
+        of.members(Series::PLACES, after, &mut |_, city, count| *counts.entry(city).or_default() += count)?;
         let all: u64 = counts.values().sum();
         let effective_cities = effective(counts.values().map(|count| *count as f64 / all as f64));
         let mut cities: Vec<(u32, u64)> = counts.into_iter().collect();
@@ -182,16 +152,45 @@ impl MetricsView {
         let top = cities.into_iter().map(|(city, count)| (spelled.name(city).to_owned(), count)).collect();
         Ok(Reach { cities: listed, effective_cities, top })
     }
+}
 
+/// Fans, and those of two or more days: one set of users for each day, joined by set algebra.
+fn fans(of: &Of<'_>, after: Option<i64>) -> Result<(u64, u64), StoreError> {
+    let mut days: BTreeMap<u32, RoaringBitmap> = BTreeMap::new();
+    let mut day = (0, Vec::new());
+    let mut close = |(day, users): (u32, Vec<u32>)| {
+        if users.is_empty() {
+            return;
+        }
+        // Sorted within a run; the last of one and the first of the next may be of the same day.
+        let users: RoaringBitmap = users.into_iter().collect();
+        *days.entry(day).or_default() |= users;
+    };
+    of.members(Series::FANS, after, &mut |of_day, user, _| {
+        if day.0 != of_day {
+            close(std::mem::replace(&mut day, (of_day, Vec::new())));
+        }
+        if day.1.last() != Some(&user) {
+            day.1.push(user);
+        }
+    })?;
+    close(day);
+    let (mut once, mut again) = (RoaringBitmap::new(), RoaringBitmap::new());
+    for users in days.into_values() {
+        again |= &once & &users;
+        once |= users;
+    }
+    Ok((once.len(), again.len()))
+}
+
+impl Of<'_> {
     /// Calls `each` with day, member and count of the rows of one of an artist's sets.
-    fn of_artist(
+    fn members(
         &self,
-        artist: u32,
         series: Series,
         after: Option<i64>,
         each: &mut impl FnMut(u32, u32, u64),
     ) -> Result<(), StoreError> {
-        let each = &mut |row: &crate::projection::rows::Row<5>| each(row.key[2], row.key[3], row.count);
-        self.scan(artist, SubjectKind::Artist, series, after, None, each)
+        self.scan(series, after, None, &mut |row| each(row.key[2], row.key[3], row.count))
     }
 }

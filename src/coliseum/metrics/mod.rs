@@ -1,6 +1,7 @@
 //! Metrics, rollups, top lists and the sets behind the analytics: what was counted of users, artists, events and everything.
 //!
-//! One event adds to three sets of sorted rows ([`crate::projection::rows`]):
+//! What came since the last flush lies in memory as [`Fact`]s, in the order of the log: nothing is sorted for a view, and
+//! readers pass over them. A flush turns them into three sets of sorted rows ([`crate::projection::rows`]):
 //!
 //! | rows | key | what for |
 //! | --- | --- | --- |
@@ -14,6 +15,7 @@
 
 mod analytics;
 mod by_number;
+mod fact;
 mod series;
 mod tops;
 mod totals;
@@ -24,21 +26,24 @@ pub use series::SubjectKind;
 pub use totals::Total;
 pub use view::{Bucket, Granularity, MetricsView, TopList, TopRow};
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use redb::{ReadTransaction, ReadableDatabase, TableDefinition};
 
 use super::artists::ArtistNo;
 use super::board::Ids;
+use super::ledger::Slab;
+use super::minutes::Row as PointsRow;
 use super::tables::{self, META, META_TOTALS_MINUTE, failed};
 use crate::event::{Metric, fold_city};
 use crate::projection::StoreError;
 use crate::projection::names::{self, Held, Names};
-use crate::projection::rows::{self, Rows};
-use crate::units::{Domain, Minute, Window};
-use by_number::ByNumber;
+use crate::projection::rows::{self, Row, Rows};
+use crate::units::Minute;
+use fact::{Fact, FanSet, points_rows};
 use series::{Series, key_of};
-use tops::{Shown, Top};
+use tops::Shown;
 use totals::{Effect, Totals};
 
 const SUBJECTS: rows::Definition = TableDefinition::new("metrics.subjects");
@@ -64,6 +69,10 @@ struct Words {
 /// The writing side.
 pub(super) struct Metrics {
     words: Words,
+    facts: Vec<Fact>,
+    sealed: Vec<Arc<Vec<Fact>>>,
+    /// Handed to a write transaction that may not be committed yet.
+    in_flight: Vec<Arc<Vec<Fact>>>,
     subjects: Rows<5>,
     minutes: Rows<6>,
     stored_totals: Rows<3>,
@@ -71,7 +80,6 @@ pub(super) struct Metrics {
     /// The minute that the totals are valid at.
     minute: i64,
     tops: imbl::HashMap<(u32, u32), Arc<Shown>>,
-    lists: ByNumber<(u32, u32), Top>,
 }
 
 /// One event, as far as it counts.
@@ -126,13 +134,15 @@ impl Metrics {
         let meta = transaction.open_table(META).map_err(failed)?;
         Ok(Metrics {
             words,
+            facts: Vec::new(),
+            sealed: Vec::new(),
+            in_flight: Vec::new(),
             subjects: Rows::open(database, SUBJECTS, rows::add)?,
             minutes: Rows::open(database, MINUTES, rows::add)?,
             stored_totals,
             totals,
             minute: tables::optional(&meta, META_TOTALS_MINUTE)?.unwrap_or(now.get()),
             tops: imbl::HashMap::new(),
-            lists: Default::default(),
         })
     }
 
@@ -153,73 +163,48 @@ impl Metrics {
 
     /// Counts an event for its user, its event, everything, and the artists that it credits.
     pub fn count(&mut self, counted: &Counted<'_>, artists: &[ArtistNo]) {
-        let series = self.series(counted.metric, counted.currency);
-        let at = key_of(counted.minute.get());
-        let amount = (1, counted.sum);
+        let fact = self.fact(counted);
         let effect = self.effect(counted.minute);
-        for (kind, subject) in [
-            (SubjectKind::User, Some(counted.user)),
-            (SubjectKind::Event, counted.event),
-            (SubjectKind::Global, Some(0)),
-        ] {
-            if let Some(subject) = subject {
-                self.subjects.add([subject, series.of(kind), at[0], 0, at[1]], 1, counted.sum);
-                self.totals.add(kind, subject, series, effect, amount);
-            }
+        let mut add = |kind, subject| self.totals.add(kind, subject, fact.series, effect, (1, counted.sum));
+        add(SubjectKind::User, counted.user);
+        add(SubjectKind::Global, 0);
+        if let Some(event) = counted.event {
+            add(SubjectKind::Event, event);
         }
-        let plus_one = |number: Option<u32>| number.map_or(0, |number| number + 1);
-        let row =
-            |user, event, artist| [at[0], at[1], series.number(), plus_one(user), plus_one(event), plus_one(artist)];
-        self.minutes.add(
-            row(Some(counted.user), counted.event, artists.first().map(|artist| artist.get())),
-            1,
-            counted.sum,
-        );
+        artists.iter().for_each(|artist| add(SubjectKind::Artist, artist.get()));
+        let first = artists.first().map(|artist| artist.get());
+        self.facts.push(Fact { artist: first.map_or(0, plus_one), ..fact });
         for artist in artists.iter().skip(1) {
-            self.minutes.add(row(None, None, Some(artist.get())), 1, counted.sum);
-        }
-        for artist in artists {
-            self.credit(artist.get(), series, at, effect, counted);
+            self.facts.push(Fact { artist: plus_one(artist.get()), of_artist_only: true, ..fact });
         }
     }
 
     /// Counts an attendance for an artist that joined the line-up after it.
     pub fn count_late(&mut self, counted: &Counted<'_>, artist: ArtistNo) {
-        let artist = artist.get();
-        let series = self.series(counted.metric, counted.currency);
-        let at = key_of(counted.minute.get());
-        self.minutes.add([at[0], at[1], series.number(), 0, 0, artist + 1], 1, counted.sum);
-        self.credit(artist, series, at, self.effect(counted.minute), counted);
+        let fact = self.fact(counted);
+        let effect = self.effect(counted.minute);
+        self.totals.add(SubjectKind::Artist, artist.get(), fact.series, effect, (1, counted.sum));
+        self.facts.push(Fact { artist: plus_one(artist.get()), of_artist_only: true, ..fact });
     }
 
-    fn credit(&mut self, artist: u32, series: Series, at: [u32; 2], effect: Effect, counted: &Counted<'_>) {
-        self.totals.add(SubjectKind::Artist, artist, series, effect, (1, counted.sum));
-        let genre = |genre: Option<&str>| genre.map_or(0, |genre| self.words.genres.number(genre) + 1);
-        let set = |series: Series, member: u32| Some((series, member, i128::default()));
-        let rows = [
-            Some((series, 0, counted.sum)),
-            (!matches!(counted.fan, Fan::No)).then_some((Series::FANS, counted.user, 0)),
-            match counted.fan {
-                Fan::Paying => set(Series::PAYERS, counted.user),
-                Fan::Plays { genre: given } => set(Series::GENRES, genre(given)),
-                Fan::No | Fan::Yes => None,
-            },
-            counted.city.and_then(|city| set(Series::PLACES, city)),
-        ];
-        for (series, member, sum) in rows.into_iter().flatten() {
-            self.subjects.add([artist, series.of(SubjectKind::Artist), at[0], member, at[1]], 1, sum);
-        }
-    }
-
-    /// Keeps the points that an artist got, for rollups.
-    pub fn score(&mut self, artist: u32, minute: Minute, deltas: &[i128; 4]) {
-        let at = key_of(minute.get());
-        for domain in Domain::ALL {
-            let sum = deltas[domain.index()];
-            if sum != 0 {
-                let series = Series::domain(domain).of(SubjectKind::Artist);
-                self.subjects.add([artist, series, at[0], 0, at[1]], 1, sum);
-            }
+    fn fact(&self, counted: &Counted<'_>) -> Fact {
+        let (set, genre) = match counted.fan {
+            Fan::No => (FanSet::None, 0),
+            Fan::Yes => (FanSet::Fans, 0),
+            Fan::Paying => (FanSet::Payers, 0),
+            Fan::Plays { genre } => (FanSet::Plays, genre.map_or(0, |genre| plus_one(self.words.genres.number(genre)))),
+        };
+        Fact {
+            minute: counted.minute.get(),
+            series: self.series(counted.metric, counted.currency),
+            sum: counted.sum as i64,
+            user: counted.user,
+            event: counted.event.map_or(0, plus_one),
+            artist: 0,
+            city: counted.city.map_or(0, plus_one),
+            genre,
+            set,
+            of_artist_only: false,
         }
     }
 
@@ -246,20 +231,17 @@ impl Metrics {
         }
         let transaction = Arc::new(database.begin_read().map_err(failed)?);
         let minutes = self.minutes.snapshot(&transaction)?;
-        let totals = &mut self.totals;
+        self.forget_stored();
+        let Metrics { totals, facts, sealed, in_flight, .. } = self;
         for (age, leaves) in EDGES {
             let effect = if from < to { leaves } else { leaves.map(|effect| -effect) };
             let bounds = [key_of(from.min(to) - age + 1), key_of(from.max(to) - age)];
             let [first, last] = bounds;
             let first = [first[0], first[1], 0, 0, 0, 0];
             let last = [last[0], last[1], u32::MAX, u32::MAX, u32::MAX, u32::MAX];
-            let mut unknown = false;
-            minutes.scan(&first, &last, &mut |row| {
+            let mut move_row = |row: &Row<6>| {
                 let [_, _, series, user, event, artist] = row.key;
-                let Some((_, series)) = Series::split(series) else {
-                    unknown = true;
-                    return;
-                };
+                let series = Series::from_number(series);
                 let mut move_one = |kind, number: u32| {
                     totals.add(kind, number, series, effect, (row.count, row.sum));
                 };
@@ -273,23 +255,27 @@ impl Metrics {
                 if artist > 0 {
                     move_one(SubjectKind::Artist, artist - 1);
                 }
-            })?;
-            if unknown {
-                return Err(StoreError("the coliseum tables: a row has no series; the projection is rebuilt".into()));
+            };
+            minutes.scan(&first, &last, &mut move_row)?;
+            let unflushed = in_flight.iter().chain(&*sealed).flat_map(|facts| facts.iter()).chain(&*facts);
+            for row in unflushed.map(Fact::minute_row).filter(|row| (first..=last).contains(&row.key)) {
+                move_row(&row);
             }
         }
         self.minute = to;
         Ok(())
     }
 
-    /// Stores what came since the last flush.
-    pub fn flush(&mut self, transaction: &redb::WriteTransaction) -> Result<(), StoreError> {
+    /// Stores what came since the last flush; `points` are what artists got since then, by minute.
+    pub fn flush(&mut self, transaction: &redb::WriteTransaction, points: &[PointsRow]) -> Result<(), StoreError> {
         let Words { users, currencies, genres, cities, city_spellings } = &self.words;
         for words in [users, currencies, genres, cities, city_spellings] {
             words.flush(transaction)?;
         }
-        self.subjects.flush(transaction)?;
-        self.minutes.flush(transaction)?;
+        self.seal();
+        let facts = std::mem::take(&mut self.sealed);
+        self.flush_facts(transaction, &facts, points)?;
+        self.in_flight = facts;
         let Metrics { totals, stored_totals, .. } = self;
         totals.unflushed(&mut |key, total| stored_totals.add(key, total.count, total.sum));
         self.stored_totals.flush(transaction)?;
@@ -297,19 +283,65 @@ impl Metrics {
         tables::put(&mut meta, META_TOTALS_MINUTE, self.minute)
     }
 
-    /// What readers get, at one moment. `artists` and `events` say the ids of their numbers.
+    fn flush_facts(
+        &mut self,
+        transaction: &redb::WriteTransaction,
+        facts: &[Arc<Vec<Fact>>],
+        points: &[PointsRow],
+    ) -> Result<(), StoreError> {
+        let facts = || facts.iter().flat_map(|facts| facts.iter());
+        let mut rows: Vec<Row<5>> = Vec::with_capacity(facts().count() * 4 + points.len() * 2);
+        // Few keys for many facts: merged before they are sorted.
+        let mut global: BTreeMap<[u32; 5], Row<5>> = BTreeMap::new();
+        for fact in facts() {
+            fact.subject_rows(&mut |kind, row| match kind {
+                SubjectKind::Global => {
+                    global.entry(row.key).and_modify(|merged| rows::add(merged, &row)).or_insert(row);
+                }
+                _ => rows.push(row),
+            });
+        }
+        rows.extend(global.into_values());
+        points.iter().for_each(|points| points_rows(points, &mut |row| rows.push(row)));
+        self.subjects.flush_rows(transaction, rows)?;
+        self.minutes.flush_rows(transaction, facts().map(Fact::minute_row).collect())
+    }
+
+    /// Closes what is open, so that it can be shared.
+    fn seal(&mut self) {
+        if !self.facts.is_empty() {
+            let next = Vec::with_capacity(self.facts.len());
+            self.sealed.push(Arc::new(std::mem::replace(&mut self.facts, next)));
+        }
+    }
+
+    /// Drops the facts that the last snapshot holds as rows.
+    fn forget_stored(&mut self) {
+        if self.minutes.is_stored() {
+            self.in_flight.clear();
+        }
+    }
+
+    /// What readers get, at one moment. `artists` and `events` say the ids of their numbers; `points` are those
+    /// that `stored` does not hold.
     pub fn view(
         &mut self,
         stored: &Result<Arc<ReadTransaction>, StoreError>,
         artists: &impl Ids,
         events: &Arc<Names>,
         base_currency: &Arc<str>,
+        points: Vec<Arc<Slab>>,
     ) -> MetricsView {
         self.list(artists, events);
+        self.seal();
         let rows = match stored {
             Ok(stored) => self.subjects.snapshot(stored).map_err(|StoreError(problem)| problem),
             Err(StoreError(problem)) => Err(problem.clone()),
         };
+        let is_stored = rows.is_ok() && self.subjects.is_stored();
+        if is_stored {
+            self.in_flight.clear();
+        }
         MetricsView {
             minute: Minute::new(self.minute),
             users_known: self.words.users.len(),
@@ -319,6 +351,8 @@ impl Metrics {
             events: events.clone(),
             base_currency: base_currency.clone(),
             rows,
+            facts: self.in_flight.iter().chain(&self.sealed).cloned().collect(),
+            points,
             global: self.totals.global().clone(),
             tops: self.tops.clone(),
         }
@@ -330,19 +364,13 @@ impl Metrics {
         let (users, events) = (users.hold(), events.hold());
         for kind in SubjectKind::LISTED {
             for (series, column) in self.totals.columns_mut(kind) {
-                let changed = column.unshown.take();
-                if changed.is_empty() {
-                    continue;
-                }
-                for window in Window::ALL {
-                    let key = (series.of(kind), window.index() as u32);
-                    let top = self.lists.entry(key).or_default();
-                    let shown = match kind {
-                        SubjectKind::User => top.update(column, window, &changed, &users),
-                        SubjectKind::Artist => top.update(column, window, &changed, artists),
-                        SubjectKind::Event | SubjectKind::Global => top.update(column, window, &changed, &events),
-                    };
-                    self.tops.insert(key, Arc::new(shown));
+                let shown = match kind {
+                    SubjectKind::User => column.update_tops(&users),
+                    SubjectKind::Artist => column.update_tops(artists),
+                    SubjectKind::Event | SubjectKind::Global => column.update_tops(&events),
+                };
+                for (window, shown) in (0..).zip(shown.into_iter().flatten()) {
+                    self.tops.insert((series.of(kind), window), Arc::new(shown));
                 }
             }
         }
@@ -353,4 +381,9 @@ impl Ids for Held<'_> {
     fn id(&self, number: u32) -> &str {
         self.name(number)
     }
+}
+
+/// A number as a part of a key in which 0 is none.
+const fn plus_one(number: u32) -> u32 {
+    number + 1
 }

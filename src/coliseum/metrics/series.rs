@@ -80,6 +80,9 @@ impl Series {
     pub const fn number(self) -> u32 {
         self.0
     }
+    pub const fn from_number(number: u32) -> Series {
+        Series(number)
+    }
     /// With whose it is, as a part of a key.
     pub const fn of(self, kind: SubjectKind) -> u32 {
         (kind as u32) << SERIES_BITS | self.0

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use super::Words;
 use super::by_number::ByNumber;
+use super::fact::{Fact, points_rows};
 use super::series::{Series, SubjectKind, key_of, minute_of};
 use super::tops::Shown;
 use super::totals::Total;
 use crate::coliseum::board::Ids;
+use crate::coliseum::ledger::Slab;
 use crate::event::Metric;
 use crate::projection::StoreError;
 use crate::projection::names::Names;
@@ -27,6 +29,9 @@ pub struct MetricsView {
     pub(super) base_currency: Arc<str>,
     /// An error is kept until somebody needs the rows.
     pub(super) rows: Result<Snapshot<5>, String>,
+    /// What `rows` does not hold: facts in the order of the log, and the points of artists.
+    pub(super) facts: Vec<Arc<Vec<Fact>>>,
+    pub(super) points: Vec<Arc<Slab>>,
     pub(super) global: ByNumber<Series, [Total; 3]>,
     pub(super) tops: imbl::HashMap<(u32, u32), Arc<Shown>>,
 }
@@ -67,7 +72,7 @@ impl Granularity {
     pub fn from_name(name: &str) -> Option<Granularity> {
         Granularity::ALL.into_iter().find(|granularity| granularity.name() == name)
     }
-    const fn minutes(self) -> i64 {
+    pub const fn minutes(self) -> i64 {
         [60, MINUTES_PER_DAY, 7 * MINUTES_PER_DAY][self as usize]
     }
     /// The first minute of the bucket that holds a minute.
@@ -136,7 +141,7 @@ impl MetricsView {
         }
         let after = window.minutes().map(|minutes| self.minute.get() - minutes);
         let mut total = Total::default();
-        self.scan(subject, kind, series, after, None, &mut |row| total.add(1, row.count, row.sum))?;
+        self.of(kind, subject).scan(series, after, None, &mut |row| total.add(1, row.count, row.sum))?;
         Ok(total)
     }
 
@@ -174,78 +179,126 @@ impl MetricsView {
             start if start == minute => minute - 1,
             start => start + granularity.minutes() - 1,
         };
-        let (after, last) = (from.map(before), to.map(before));
+        let range = (from.map(before), to.map(before));
+        let mut buckets = self.gather(kind, subject, range, |minute| granularity.start_of(minute))?;
+        buckets.retain(|_, bucket| !bucket.metrics.is_empty() || bucket.domains != [0; 4]);
+        Ok(buckets)
+    }
+
+    /// What happened to a subject after a minute, or ever.
+    pub fn since(&self, kind: SubjectKind, subject: u32, after: Option<i64>) -> Result<Bucket, StoreError> {
+        let mut buckets = self.gather(kind, subject, (after, None), |_| 0)?;
+        Ok(buckets.remove(&0).unwrap_or_default())
+    }
+
+    /// What happened to a subject with `after < minute <= last`, by what `start_of` makes of the minute.
+    fn gather(
+        &self,
+        kind: SubjectKind,
+        subject: u32,
+        (after, last): (Option<i64>, Option<i64>),
+        start_of: impl Fn(i64) -> i64,
+    ) -> Result<BTreeMap<i64, Bucket>, StoreError> {
         let mut buckets: BTreeMap<i64, Bucket> = BTreeMap::new();
         let currencies = self.words.currencies.hold();
         let mut names: HashMap<u32, Arc<str>> = HashMap::new();
         let mut take = |row: &Row<5>| {
             let Some((_, series)) = Series::split(row.key[1]) else { return };
-            let minute = minute_of(row.key[2], row.key[4]);
-            let bucket = buckets.entry(granularity.start_of(minute)).or_default();
+            let bucket = buckets.entry(start_of(minute_of(row.key[2], row.key[4]))).or_default();
             if let Some(domain) = series.as_domain() {
                 bucket.domains[domain.index()] += row.sum;
             } else if let Some((metric, currency)) = series.as_metric() {
-                let currency = currency
-                    .map(|number| names.entry(number).or_insert_with(|| currencies.name(number).into()).clone());
-                bucket.metrics.entry((metric, currency)).or_default().add(1, row.count, row.sum);
+                let name = |number| names.entry(number).or_insert_with(|| currencies.name(number).into()).clone();
+                bucket.metrics.entry((metric, currency.map(name))).or_default().add(1, row.count, row.sum);
             }
         };
+        let of = self.of(kind, subject);
         for metric in Metric::ALL.into_iter().filter(|metric| !metric.is_money()) {
-            self.scan(subject, kind, Series::metric(metric, None), after, last, &mut take)?;
+            of.scan(Series::metric(metric, None), after, last, &mut take)?;
         }
         if kind == SubjectKind::Artist {
             for domain in Domain::ALL {
-                self.scan(subject, kind, Series::domain(domain), after, last, &mut take)?;
+                of.scan(Series::domain(domain), after, last, &mut take)?;
             }
         }
-        let (first, end) = (
-            [subject, Series::MONEY.of(kind), 0, 0, 0],
-            [subject, Series::LAST.of(kind), u32::MAX, u32::MAX, u32::MAX],
-        );
-        self.rows()?.scan(&first, &end, &mut |row| {
+        let (first, end) = (Series::MONEY.of(kind), Series::LAST.of(kind));
+        of.rows(&[subject, first, 0, 0, 0], &[subject, end, u32::MAX, u32::MAX, u32::MAX], &mut |row| {
             let minute = minute_of(row.key[2], row.key[4]);
             if after.is_none_or(|after| minute > after) && last.is_none_or(|last| minute <= last) {
                 take(row);
             }
         })?;
-        buckets.retain(|_, bucket| !bucket.metrics.is_empty() || bucket.domains != [0; 4]);
         Ok(buckets)
     }
 
     /// An artist's micro-points in one domain with `after < minute <= last`.
     pub fn points(&self, artist: u32, domain: Domain, after: i64, last: i64) -> Result<i128, StoreError> {
         let mut sum = 0;
-        let series = Series::domain(domain);
-        self.scan(artist, SubjectKind::Artist, series, Some(after), Some(last), &mut |row| sum += row.sum)?;
+        let of = self.of(SubjectKind::Artist, artist);
+        of.scan(Series::domain(domain), Some(after), Some(last), &mut |row| sum += row.sum)?;
         Ok(sum)
     }
 
-    fn rows(&self) -> Result<&Snapshot<5>, StoreError> {
-        self.rows.as_ref().map_err(|problem| StoreError(problem.clone()))
+    /// The rows of one subject. What is not stored is gathered here, once for all that is asked of it.
+    pub(super) fn of(&self, kind: SubjectKind, subject: u32) -> Of<'_> {
+        let mut unstored = Vec::new();
+        let facts = self.facts.iter().flat_map(|facts| facts.iter());
+        for fact in facts.filter(|fact| fact.is_of(kind, subject)) {
+            fact.subject_rows(&mut |of_kind, row| {
+                if of_kind == kind {
+                    unstored.push(row);
+                }
+            });
+        }
+        if kind == SubjectKind::Artist {
+            let points = self.points.iter().flat_map(|slab| &slab.rows);
+            for points in points.filter(|points| points.artist.get() == subject) {
+                points_rows(points, &mut |row| unstored.push(row));
+            }
+        }
+        unstored.sort_unstable_by_key(|row| row.key);
+        Of { kind, subject, stored: &self.rows, unstored }
     }
+}
 
+/// The rows of one subject.
+pub(super) struct Of<'v> {
+    kind: SubjectKind,
+    subject: u32,
+    stored: &'v Result<Snapshot<5>, String>,
+    /// Sorted.
+    unstored: Vec<Row<5>>,
+}
+
+impl Of<'_> {
     /// The rows of one series with `after < minute <= last`.
-    pub(super) fn scan(
+    pub fn scan(
         &self,
-        subject: u32,
-        kind: SubjectKind,
         series: Series,
         after: Option<i64>,
         last: Option<i64>,
         each: &mut impl FnMut(&Row<5>),
     ) -> Result<(), StoreError> {
-        let series = series.of(kind);
+        let series = series.of(self.kind);
         let [first_day, first_minute] = after.map_or([0, 0], |after| key_of(after + 1));
         let [last_day, last_minute] = last.map_or([u32::MAX, u32::MAX], key_of);
-        let first = [subject, series, first_day, 0, 0];
-        let last = [subject, series, last_day, u32::MAX, u32::MAX];
+        let first = [self.subject, series, first_day, 0, 0];
+        let last = [self.subject, series, last_day, u32::MAX, u32::MAX];
         // The days at both ends are sorted by whom they are of before the minute.
-        self.rows()?.scan(&first, &last, &mut |row| {
+        self.rows(&first, &last, &mut |row| {
             let (day, minute) = (row.key[2], row.key[4]);
             if (day > first_day || minute >= first_minute) && (day < last_day || minute <= last_minute) {
                 each(row);
             }
         })
+    }
+
+    fn rows(&self, first: &[u32; 5], last: &[u32; 5], each: &mut impl FnMut(&Row<5>)) -> Result<(), StoreError> {
+        let stored = self.stored.as_ref().map_err(|problem| StoreError(problem.clone()))?;
+        stored.scan(first, last, each)?;
+        let start = self.unstored.partition_point(|row| row.key < *first);
+        self.unstored[start..].iter().take_while(|row| row.key <= *last).for_each(each);
+        Ok(())
     }
 }
 

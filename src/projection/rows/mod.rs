@@ -83,6 +83,8 @@ pub struct Rows<const K: usize> {
     sealed: Vec<Slab<K>>,
     /// Handed to a write transaction that may not be committed yet.
     in_flight: Option<Slab<K>>,
+    /// The last flush is not known to be committed.
+    was_flushed: bool,
     /// As of the last flush, the one in flight included.
     manifest: Manifest,
     /// As of the last read transaction.
@@ -109,6 +111,7 @@ impl<const K: usize> Rows<K> {
             open: Vec::new(),
             sealed: Vec::new(),
             in_flight: None,
+            was_flushed: false,
             stored: manifest.clone(),
             manifest,
         })
@@ -140,10 +143,11 @@ impl<const K: usize> Rows<K> {
     /// Every row added up to now. `stored` is a transaction of this moment.
     pub fn snapshot(&mut self, stored: &Arc<ReadTransaction>) -> Result<Snapshot<K>, StoreError> {
         self.seal();
-        if self.in_flight.is_some() {
+        if self.was_flushed {
             self.stored = Manifest::read(stored, self.table)?;
             if self.stored.flushes == self.manifest.flushes {
                 self.in_flight = None;
+                self.was_flushed = false;
             }
         }
         Ok(Snapshot {
@@ -154,30 +158,49 @@ impl<const K: usize> Rows<K> {
         })
     }
 
+    /// Whether the last snapshot held what the last flush wrote.
+    pub fn is_stored(&self) -> bool {
+        !self.was_flushed
+    }
+
     /// Writes every row added since the last flush. Where the transaction is not committed, the value is of no use any more.
     pub fn flush(&mut self, transaction: &WriteTransaction) -> Result<(), StoreError> {
         self.seal();
         let slabs = std::mem::take(&mut self.sealed);
-        let mut table = transaction.open_table(self.table).map_err(StoreError::of)?;
         let slab = match slabs.as_slice() {
             [only] => only.clone(),
             several => Arc::new(merged(&several.iter().map(|slab| slab.as_slice()).collect::<Vec<_>>(), self.merge)),
         };
+        self.write(transaction, &slab)?;
+        self.in_flight = Some(slab);
+        Ok(())
+    }
+
+    /// Writes rows that were kept elsewhere until now, and of which no snapshot tells before they are stored. Where the
+    /// transaction is not committed, the value is of no use any more.
+    pub fn flush_rows(&mut self, transaction: &WriteTransaction, mut rows: Vec<Row<K>>) -> Result<(), StoreError> {
+        sort_and_merge(&mut rows, self.merge);
+        self.write(transaction, &rows)
+    }
+
+    /// Writes sorted rows as a run.
+    fn write(&mut self, transaction: &WriteTransaction, new: &[Row<K>]) -> Result<(), StoreError> {
+        let mut table = transaction.open_table(self.table).map_err(StoreError::of)?;
         let mut runs = Vec::clone(&self.manifest.runs);
         let number = self.manifest.flushes + 1;
-        if !slab.is_empty() {
-            let first = first_to_merge(runs.iter().map(|run| run.rows), slab.len() as u64, RUN_ROWS_MAX);
+        if !new.is_empty() {
+            let first = first_to_merge(runs.iter().map(|run| run.rows), new.len() as u64, RUN_ROWS_MAX);
             let merging = runs.split_off(first);
             let mut older = Vec::with_capacity(merging.len());
             for run in &merging {
                 older.push(take_run::<K>(&mut table, run.number)?);
             }
-            let rows = write_run(&mut table, number, older, &slab, self.merge)?;
+            let rows = write_run(&mut table, number, older, new, self.merge)?;
             runs.push(Run { number, rows });
         }
         self.manifest = Manifest { flushes: number, runs: Arc::new(runs) };
         self.manifest.write(&mut table)?;
-        self.in_flight = Some(slab);
+        self.was_flushed = true;
         Ok(())
     }
 }
@@ -319,7 +342,7 @@ fn write_run<const K: usize>(
     table: &mut redb::Table<'_, &'static [u8], &'static [u8]>,
     run: u64,
     older: Vec<Vec<Row<K>>>,
-    newest: &Slab<K>,
+    newest: &[Row<K>],
     merge: Merge<K>,
 ) -> Result<u64, StoreError> {
     let several;
@@ -349,9 +372,11 @@ fn merged<const K: usize>(parts: &[&[Row<K>]], merge: Merge<K>) -> Vec<Row<K>> {
     all
 }
 
-/// Stable: the older row of two with one key stays before the newer one, and sorted parts are found and merged.
+/// Stable: the older row of two with one key stays before the newer one.
 fn sort_and_merge<const K: usize>(rows: &mut Vec<Row<K>>, merge: Merge<K>) {
-    rows.sort_by_key(|row| order(&row.key));
+    if !rows.is_sorted_by_key(|row| order(&row.key)) {
+        sort(rows);
+    }
     rows.dedup_by(|later, kept| {
         let same = later.key == kept.key;
         if same {
@@ -359,4 +384,24 @@ fn sort_and_merge<const K: usize>(rows: &mut Vec<Row<K>>, merge: Merge<K>) {
         }
         same
     });
+}
+
+/// Where keys start with a number that is dense, as subjects are, rows are dealt out by it first: that reads and writes each
+/// once, and what is left to sort are small groups.
+fn sort<const K: usize>(rows: &mut Vec<Row<K>>) {
+    let highest = rows.iter().map(|row| row.key[0]).max().unwrap_or(0) as usize;
+    if highest > 4 * rows.len() {
+        return rows.sort_by_key(|row| order(&row.key));
+    }
+    let mut starts = vec![0u32; highest + 2];
+    rows.iter().for_each(|row| starts[row.key[0] as usize + 1] += 1);
+    (0..=highest).for_each(|number| starts[number + 1] += starts[number]);
+    let mut dealt = vec![Row { key: [0; K], count: 0, sum: 0 }; rows.len()];
+    for row in rows.iter() {
+        let place = &mut starts[row.key[0] as usize];
+        dealt[*place as usize] = *row;
+        *place += 1;
+    }
+    dealt.chunk_by_mut(|a, b| a.key[0] == b.key[0]).for_each(|group| group.sort_by_key(|row| order(&row.key)));
+    *rows = dealt;
 }

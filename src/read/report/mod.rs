@@ -1,0 +1,161 @@
+//! The report of an artist: strengths over time, ranks, revenue by week, cities, genres, repeat engagement. All figures are
+//! of one view; the three forms ([`json`], [`csv`], [`html`]) show the same [`Report`].
+
+mod csv;
+mod format;
+mod html;
+mod json;
+mod svg;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::ReadFailure;
+use super::analytics::{Strength, dominant_domain, strength};
+use crate::coliseum::metrics::{Analytics, Bucket, Days, Granularity, SubjectKind};
+use crate::coliseum::{ArtistCard, ArtistNo, View};
+use crate::event::Metric;
+use crate::units::{Domain, MINUTES_PER_DAY, Minute, Seq, Timestamp, Window};
+
+/// The form of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Json,
+    Html,
+    Csv,
+}
+
+impl Format {
+    pub const ALL: [Format; 3] = [Format::Json, Format::Html, Format::Csv];
+
+    pub const fn name(self) -> &'static str {
+        ["json", "html", "csv"][self as usize]
+    }
+    pub fn from_name(name: &str) -> Option<Format> {
+        Format::ALL.into_iter().find(|format| format.name() == name)
+    }
+    pub const fn media_type(self) -> &'static str {
+        ["application/json", "text/html; charset=utf-8", "text/csv; charset=utf-8"][self as usize]
+    }
+}
+
+/// Strengths are shown by day up to this many days, by week beyond.
+const DAYS_BY_DAY_MAX: u16 = 92;
+
+/// Everything that a report says.
+pub struct Report {
+    pub card: Arc<ArtistCard>,
+    pub as_of: Timestamp,
+    pub applied: Seq,
+    pub days: Days,
+    pub base_currency: String,
+    /// By domain, A, T, G, C, and window.
+    pub standings: [[Standing; 3]; 4],
+    pub dominant: Option<Domain>,
+    pub analytics: Analytics,
+    /// Of the period, to the minute.
+    pub period: Bucket,
+    /// How long the buckets of `strengths` are.
+    pub granularity: Granularity,
+    /// Micro-points by bucket, every bucket of the period.
+    pub strengths: Vec<(Timestamp, [i128; 4])>,
+    /// Spent less refunded in the base currency, by ISO week, every week of the period.
+    pub revenue: Vec<(Timestamp, i128)>,
+}
+
+/// Where the artist stands on a board.
+pub struct Standing {
+    pub strength: Strength,
+    pub position: Option<u64>,
+    pub rank: Option<u64>,
+    pub total: usize,
+}
+
+impl Report {
+    /// The report over the last days; `None` where the log has never named the artist.
+    pub fn of(view: &View, artist_id: &str, days: Days) -> Result<Option<Report>, ReadFailure> {
+        let Some(artist) = view.artist(artist_id) else { return Ok(None) };
+        let metrics = view.metrics();
+        let now = view.minute().get();
+        let after = match days {
+            Days::Last(days) => Some(now - MINUTES_PER_DAY * i64::from(days)),
+            Days::AllTime => None,
+        };
+        let granularity = match days {
+            Days::Last(..=DAYS_BY_DAY_MAX) => Granularity::Day,
+            Days::Last(_) | Days::AllTime => Granularity::Week,
+        };
+        // Whole buckets, from the first one that has begun in the period.
+        let range = |granularity: Granularity| (after.map(|after| granularity.start_of(after + MINUTES_PER_DAY)), None);
+        let buckets = |granularity: Granularity| {
+            metrics.rollups(SubjectKind::Artist, artist.get(), granularity, range(granularity))
+        };
+        let spent = (Metric::MoneySpent, Some(Arc::from(metrics.base_currency())));
+        let revenue = buckets(Granularity::Week)?
+            .into_iter()
+            .map(|(start, bucket)| (start, bucket.metrics.get(&spent).map_or(0, |total| total.sum)));
+        let strengths = buckets(granularity)?.into_iter().map(|(start, bucket)| (start, bucket.domains));
+        Ok(Some(Report {
+            card: view.cards()[artist.get() as usize].clone(),
+            as_of: view.as_of(),
+            applied: view.applied(),
+            days,
+            base_currency: metrics.base_currency().to_owned(),
+            standings: standings(view, artist)?,
+            dominant: dominant_domain(view, artist),
+            analytics: metrics.analytics(artist.get(), view.card(artist), days)?,
+            period: metrics.since(SubjectKind::Artist, artist.get(), after)?,
+            granularity,
+            strengths: filled(strengths.collect(), range(granularity).0, now, granularity),
+            revenue: filled(revenue.collect(), range(Granularity::Week).0, now, Granularity::Week),
+        }))
+    }
+
+    /// The report's bytes.
+    pub fn render(&self, format: Format) -> Vec<u8> {
+        match format {
+            Format::Json => json::render(self),
+            Format::Html => html::render(self).into_bytes(),
+            Format::Csv => csv::render(self).into_bytes(),
+        }
+    }
+}
+
+fn standings(view: &View, artist: ArtistNo) -> Result<[[Standing; 3]; 4], ReadFailure> {
+    let standing = |domain: Domain, window: Window| -> Result<Standing, ReadFailure> {
+        let board = view.board(domain, window);
+        let found = board.standing_of(artist);
+        Ok(Standing {
+            strength: strength(view, artist, domain, window)?,
+            position: found.map(|found| found.position),
+            rank: found.map(|found| found.rank),
+            total: board.total(),
+        })
+    };
+    let of_domain = |domain: Domain| -> Result<[Standing; 3], ReadFailure> {
+        let [week, month, all] = Window::ALL;
+        Ok([standing(domain, week)?, standing(domain, month)?, standing(domain, all)?])
+    };
+    let [a, t, g, c] = Domain::ALL;
+    Ok([of_domain(a)?, of_domain(t)?, of_domain(g)?, of_domain(c)?])
+}
+
+/// Every bucket from `first` (or the first that has something) up to now or the last, those with nothing too.
+fn filled<T: Default>(
+    mut buckets: BTreeMap<i64, T>,
+    first: Option<i64>,
+    now: i64,
+    granularity: Granularity,
+) -> Vec<(Timestamp, T)> {
+    let Some(mut start) = first.or_else(|| buckets.keys().next().copied()) else { return Vec::new() };
+    let last = buckets.keys().next_back().copied().unwrap_or(now).max(granularity.start_of(now));
+    let mut all = Vec::new();
+    while start <= last && all.len() < BUCKETS_MAX {
+        all.push((Minute::new(start).start(), buckets.remove(&start).unwrap_or_default()));
+        start += granularity.minutes();
+    }
+    all
+}
+
+/// Twenty years of weeks: a chart with more says nothing any more.
+const BUCKETS_MAX: usize = 1_100;
