@@ -1,16 +1,21 @@
-//! How long the coliseum projection takes for an event: fold, flush, commit, view and tick, in nanoseconds an event.
+//! How long each projection takes for an event: fold, flush, commit, view and tick, in nanoseconds an event; what its file
+//! and its memory take, and what it costs to look into it.
 //!
 //! 10,000 artists by Zipf's law, every type that scores, 95 of 100 events of now, the others of the past month and years
-//! (or, as an import, all of them in the order of two years), in batches as a catch-up (10,000) and as live traffic (100) bring them. Times are those that the thread had a core for,
-//! so that a busy machine does not change them. `cargo bench --bench fold`
+//! (or, as an import, all of them in the order of two years), in batches as a catch-up (10,000) and as live traffic (100)
+//! bring them. Times are those that the thread had a core for, so that a busy machine does not change them.
+//! `cargo bench --bench fold`, or `-- treasury` for one of them.
 
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
 use coliseum::coliseum::{Coliseum, Rules};
+use coliseum::event::Currency;
+use coliseum::mediaid::{self, MediaId};
 use coliseum::passport::{Entry, Envelope};
 use coliseum::projection::Projection;
+use coliseum::treasury::{self, Treasury};
 use coliseum::units::{Domain, Seq, Timestamp, Window};
 
 /// As the daemon's.
@@ -19,6 +24,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const ARTISTS: usize = 10_000;
 const EVENTS: usize = 2_000;
+const USERS: usize = 200_000;
+/// As the daemon's, for each projection.
+const CACHE_BYTES: usize = 64 * 1024 * 1024;
 /// As the runner does: a flush after so many entries, or a second.
 const FLUSH_ENTRIES: u64 = 100_000;
 const START_MICROS: i64 = 1_777_666_500_000_000;
@@ -100,7 +108,10 @@ impl Source {
             ),
             65..75 => (
                 "treasury.money_spent",
-                format!(r#""amountCents":{},"currency":"eur","reason":"ticket","artistId":"{artist}""#, 100 + number),
+                format!(
+                    r#""amountCents":{},"currency":"eur","reason":"ticket","artistId":"{artist}","eventId":"e{number}""#,
+                    100 + number
+                ),
             ),
             75..83 => {
                 ("concierto.event_attended", format!(r#""eventId":"e{number}","city":"Turin","ticketTier":"vip""#))
@@ -119,12 +130,16 @@ impl Source {
                 format!(r#""targetId":"t{number}","targetType":"track","platform":"x","artistId":"{artist}""#),
             ),
         };
-        let user_id = format!("user-{:06}", self.random.below(200_000));
+        let user_id = user_id(self.random.below(USERS));
         let payload = format!(
             r#"{{"type":"{kind}","userId":"{user_id}","at":"2026-05-01T20:15:00.250Z","messageId":"b1c9-{number}-{pick}",{fields},"sessionId":"s-{number}","note":"kept as it came"}}"#,
         );
         Stored { kind, at_micros: self.at(), received_micros: self.now_micros, user_id, payload }
     }
+}
+
+fn user_id(number: usize) -> String {
+    format!("user-{number:06}")
 }
 
 /// The time that this thread has run for, by the kernel's scheduler.
@@ -152,16 +167,81 @@ struct Spent {
     tick: Duration,
 }
 
-fn run(batch: usize, events: usize, step_micros: i64) {
+/// A projection that is measured.
+trait Measured: Projection {
+    fn setup() -> Self::Setup;
+    /// What is told of a view, and what looking into it costs.
+    fn look(view: &Self::View) -> String;
+}
+
+impl Measured for Coliseum {
+    fn setup() -> Rules {
+        Rules::from_toml(&"fx = { eur = 1.08 }".parse().expect("TOML")).expect("valid rules")
+    }
+    fn look(view: &Self::View) -> String {
+        let past = |window: Window| {
+            let at = view.as_of().moved_by_micros(-3 * DAY_MICROS);
+            millis(|| view.past_board(Domain::Behavioral, window, at).expect("reads"))
+        };
+        let (week, month, all) = (past(Window::Days7), past(Window::Days30), past(Window::AllTime));
+        let total = view.board(Domain::Cultural, Window::Days7).total();
+        format!("{total} on a/7d; board of 3 days ago 7d {week:.1} ms, 30d {month:.1} ms, alltime {all:.1} ms")
+    }
+}
+
+impl Measured for Treasury {
+    fn setup() -> treasury::Setup {
+        treasury::Setup::new(Currency::of("eur").expect("a code"), Default::default())
+    }
+    fn look(view: &Self::View) -> String {
+        let first = view.artist("artist-00000").expect("the first is named most");
+        let fans = view.fans(first).expect("reads").fans;
+        let counted = millis(|| view.fans(first));
+        let events = millis(|| view.events(first));
+        format!(
+            "{} artists with money; {fans} fans of the first {counted:.2} ms, its events {events:.2} ms",
+            view.revenue(None).count()
+        )
+    }
+}
+
+impl Measured for MediaId {
+    fn setup() -> mediaid::Setup {
+        mediaid::Setup { min_play_seconds: 30 }
+    }
+    fn look(view: &Self::View) -> String {
+        let known: Vec<String> =
+            (0..USERS).map(user_id).filter(|id| view.fan(id).expect("reads").is_some()).take(100).collect();
+        let each = millis(|| known.iter().map(|id| view.fan(id)).collect::<Vec<_>>()) / known.len().max(1) as f64;
+        format!("{} fans, each {:.3} ms", view.known_users(), each)
+    }
+}
+
+/// What a piece of work takes.
+fn millis<T>(work: impl FnOnce() -> T) -> f64 {
+    let clock = CpuTime::now();
+    black_box(work());
+    clock.elapsed().as_secs_f64() * 1e3
+}
+
+/// What this process has in memory, in MiB.
+fn resident_mib() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or(0.0) / 1024.0
+}
+
+fn run<P: Measured>(batch: usize, events: usize, step_micros: i64) {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let database = redb::Database::create(directory.path().join("coliseum.redb")).expect("a new file");
+    let file = directory.path().join("measured.redb");
+    // As the daemon opens it: with a cache of this size.
+    let database = redb::Builder::new().set_cache_size(CACHE_BYTES).create(&file).expect("a new file");
     let database = Arc::new(database);
-    let rules = Rules::from_toml(&"fx = { eur = 1.08 }".parse().expect("TOML")).expect("valid rules");
-    let start = Timestamp::from_micros(START_MICROS);
-    let mut coliseum = Coliseum::open(database.clone(), &rules, start).expect("opens");
+    let resident = resident_mib();
+    let mut projection = P::open(database.clone(), &P::setup(), Timestamp::from_micros(START_MICROS)).expect("opens");
     let mut source = Source::new(step_micros);
     let (mut spent, mut seq) = (Spent::default(), 0u64);
-    let mut view = coliseum.view(Seq::ZERO);
+    let mut view = projection.view(Seq::ZERO);
     let mut unflushed_since = (0, source.now_micros);
     while (seq as usize) < events {
         let stored: Vec<Stored> = (0..batch).map(|_| source.event()).collect();
@@ -180,7 +260,7 @@ fn run(batch: usize, events: usize, step_micros: i64) {
                 source: "api",
                 payload: &event.payload,
             };
-            coliseum.apply(&Entry { seq: Seq::new(seq), envelope }).expect("a good event");
+            projection.apply(&Entry { seq: Seq::new(seq), envelope }).expect("a good event");
         }
         spent.apply += clock.elapsed();
         if unflushed_since.0 + FLUSH_ENTRIES <= seq || unflushed_since.1 + 1_000_000 <= source.now_micros {
@@ -188,68 +268,64 @@ fn run(batch: usize, events: usize, step_micros: i64) {
             let clock = CpuTime::now();
             let mut transaction = database.begin_write().expect("begins");
             transaction.set_durability(redb::Durability::None).expect("no savepoint");
-            coliseum.flush(&transaction).expect("writes");
+            projection.flush(&transaction).expect("writes");
             spent.flush += clock.elapsed();
             let clock = CpuTime::now();
             transaction.commit().expect("commits");
             spent.commit += clock.elapsed();
         }
         let clock = CpuTime::now();
-        coliseum.tick(Timestamp::from_micros(source.now_micros)).expect("reads");
+        projection.tick(Timestamp::from_micros(source.now_micros)).expect("reads");
         spent.tick += clock.elapsed();
         let clock = CpuTime::now();
-        view = coliseum.view(Seq::new(seq));
+        view = projection.view(Seq::new(seq));
         spent.view += clock.elapsed();
     }
     let each = |time: Duration| time.as_nanos() as f64 / seq as f64;
     let total = each(spent.apply) + each(spent.flush) + each(spent.commit) + each(spent.view) + each(spent.tick);
     println!(
-        "batches of {batch:>6}: apply {:>6.0}  flush {:>6.0}  commit {:>6.0}  view {:>6.0}  tick {:>6.0}  = {total:>6.0} ns an event ({:.0} events/s), {} on a/7d",
+        "  batches of {batch:>6}: apply {:>6.0}  flush {:>6.0}  commit {:>6.0}  view {:>6.0}  tick {:>6.0}  = {total:>6.0} ns an event ({:.0} events/s)",
         each(spent.apply),
         each(spent.flush),
         each(spent.commit),
         each(spent.view),
         each(spent.tick),
         1e9 / total,
-        view.board(Domain::Cultural, Window::Days7).total(),
     );
-    read_back(database, &rules, &source, &view, directory.path());
+    // What is freed after one run is there for the next: the first run of a projection tells most.
+    let grown = resident_mib() - resident;
+    let open = millis(|| {
+        let now = Timestamp::from_micros(source.now_micros);
+        let mut again = P::open(database.clone(), &P::setup(), now).expect("opens");
+        again.view(Seq::new(seq))
+    });
+    let bytes = std::fs::metadata(&file).map_or(0, |file| file.len());
+    println!(
+        "    then: open {open:.1} ms; file {:.1} MiB, memory {grown:.1} MiB; {}",
+        bytes as f64 / (1024.0 * 1024.0),
+        P::look(&view),
+    );
 }
 
-/// What a start and a look back cost with the same rows.
-fn read_back(
-    database: Arc<redb::Database>,
-    rules: &Rules,
-    source: &Source,
-    view: &coliseum::coliseum::View,
-    directory: &std::path::Path,
-) {
-    let clock = CpuTime::now();
-    let mut again = Coliseum::open(database, rules, Timestamp::from_micros(source.now_micros)).expect("opens");
-    black_box(again.view(view.applied()));
-    let open = clock.elapsed();
-    let past = |window: Window, days: i64| {
-        let clock = CpuTime::now();
-        let at = view.as_of().moved_by_micros(-days * DAY_MICROS);
-        black_box(view.past_board(Domain::Behavioral, window, at).expect("reads"));
-        clock.elapsed().as_secs_f64() * 1e3
-    };
-    let (week, month, all) = (past(Window::Days7, 3), past(Window::Days30, 3), past(Window::AllTime, 3));
-    let bytes = std::fs::metadata(directory.join("coliseum.redb")).map_or(0, |file| file.len());
-    println!(
-        "    then: open {:.1} ms; board of 3 days ago 7d {week:.1} ms, 30d {month:.1} ms, alltime {all:.1} ms; file {:.1} MiB",
-        open.as_secs_f64() * 1e3,
-        bytes as f64 / (1024.0 * 1024.0),
-    );
+fn measure<P: Measured>() {
+    // An argument that is no flag names one projection.
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    if !wanted.is_empty() && !wanted.iter().any(|name| name == P::NAME) {
+        return;
+    }
+    println!("{}", P::NAME);
+    println!(" live, 200,000 events a second:");
+    run::<P>(4_000, 1_000_000, 5);
+    println!(" live, a thousand events a second:");
+    run::<P>(1_000, 300_000, 1_000);
+    run::<P>(100, 100_000, 1_000);
+    run::<P>(1, 5_000, 1_000);
+    println!(" imported, a million events over two years:");
+    run::<P>(10_000, 1_000_000, 2 * 365 * DAY_MICROS / 1_000_000);
 }
 
 fn main() {
-    println!("live, 200,000 events a second:");
-    run(4_000, 1_000_000, 5);
-    println!("live, a thousand events a second:");
-    run(1_000, 300_000, 1_000);
-    run(100, 100_000, 1_000);
-    run(1, 5_000, 1_000);
-    println!("imported, a million events over two years:");
-    run(10_000, 1_000_000, 2 * 365 * DAY_MICROS / 1_000_000);
+    measure::<Coliseum>();
+    measure::<Treasury>();
+    measure::<MediaId>();
 }

@@ -16,6 +16,8 @@
 //!   -> projection::runner     reads the log from its checkpoint on, and keeps a redb transaction for it
 //!   -> coliseum::Coliseum     apply: coliseum::scoring::judge says how much, coliseum::lineup to whom; the points go to
 //!                             totals and to the row of (minute, artist)
+//!                             what it counts goes to coliseum::metrics: totals of the top lists, and facts that a flush
+//!                             turns into sorted rows (projection::rows)
 //!                             tick: coliseum::minutes takes rows over the edges of the windows as minutes pass;
 //!                             THIS IS WHERE AN EVENT LEAVES THE 7d WINDOW
 //!   -> coliseum::View         boards in order, immutable, published in one pointer (projection::Handle::load)
@@ -36,7 +38,7 @@
 //! | [`event`] | the catalogue, validation, credit by an event's own fields: pure | the above |
 //! | [`passport`] | records, segments, writer, recovery, repair, scrub, idempotency, entry index, queries, snapshots | event |
 //! | [`projection`] | the runner that every projection shares | passport's read side |
-//! | [`coliseum`] | rules, scoring, line-ups, windows, boards | projection, event |
+//! | [`coliseum`] | rules, scoring, line-ups, windows, boards, metrics, analytics, plans | projection, event |
 //! | [`treasury`] | what money did for each artist, and its fans | projection, event |
 //! | [`mediaid`] | the profile of every fan | projection, event |
 //! | [`capture`] | bytes from outside into groups of events | event, passport's appender |
@@ -71,6 +73,10 @@
 //!
 //! - Rows of (minute, artist) are kept in pages by hour, not one redb key each: one key each was measured at 56,000 rows a
 //!   second by redb, and an event makes about one row.
+//! - Metrics, fans, genres and cities are rows in sorted runs ([`projection::rows`]), not one redb key each: an event makes
+//!   seven. Answers about one subject are added up from its own rows, to the minute; sets of fans are made of them when
+//!   they are asked for, as roaring bitmaps by day. What came since the last flush is passed over as it came.
+//! - A top list holds its first thousands, not everybody: readers ask for a thousand at most.
 //! - An idempotency key's fingerprint has 64 bits, not 128: the index names candidates only, and the stored key decides.
 //!   That halves the bytes a key takes, and no collision can ever lose an event.
 //! - A request is never split over two batches: a batch request is there after a crash as a whole or not at all.

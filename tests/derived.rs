@@ -150,6 +150,78 @@ fn a_projections_file_that_is_missing_cut_empty_foreign_or_of_another_version_is
     }
 }
 
+/// What one event of many adds to the treasury and to the fans: money, plays, attendances, and line-ups that come late.
+fn deed(n: u64) -> Json {
+    let common = [
+        ("messageId", text(format!("d-{n}"))),
+        ("userId", text(format!("u{}", n % 17))),
+        ("at", text(format!("2026-01-{:02}T00:00:30Z", n % 28 + 1))),
+        ("eventId", text(format!("e{}", n % 5))),
+    ];
+    let artist = text(format!("a{}", n % 7));
+    let (kind, fields) = match n % 4 {
+        0 => ("treasury.money_spent", vec![("artistId", artist), ("amountCents", number(n + 1))]),
+        1 => ("player.track_played", vec![("artistId", artist), ("trackId", text("t")), ("genre", text("pop"))]),
+        2 => ("concierto.event_attended", vec![("city", text(format!("city {}", n % 3)))]),
+        _ => ("concierto.event_scheduled", vec![("artistIds", Json::List(vec![artist]))]),
+    };
+    common
+        .into_iter()
+        .chain(fields)
+        .fold(object([("type", text(kind))]), |event, (name, value)| event.with(name, value))
+}
+
+/// Everything that is told of artists' money and of fans, once both hold `events`.
+fn told(client: &Client, events: u64) -> Vec<String> {
+    let paths = ["/api/treasury/revenue".to_owned()]
+        .into_iter()
+        .chain((0..7).flat_map(|n| ["", "/events"].map(|of| format!("/api/treasury/artists/a{n}{of}"))))
+        .chain((0..17).map(|n| format!("/api/mediaid/users/u{n}")));
+    paths.map(|path| compare::settled(client, &path, events, None).render()).collect()
+}
+
+#[test]
+fn money_and_fans_are_the_same_after_their_files_were_damaged_or_lost() {
+    const EVENTS: u64 = 600;
+    let seed = number_from_env("COLISEUM_FLIP_SEED", std::process::id().into());
+    eprintln!("COLISEUM_FLIP_SEED={seed}");
+    let directory = directory("");
+    let data_dir = directory.path().join("data");
+    let binary = Binary::start(&data_dir);
+    let body = Json::List((0..EVENTS).map(deed).collect()).render();
+    binary.client.post("/api/passport/batch", body.as_bytes()).expect(200);
+    let expected = told(&binary.client, EVENTS);
+    assert!(binary.terminate().success());
+    let file = |name: &str| files(&data_dir.join("projections").join(name), "redb").pop().expect("a projection's file");
+    let good = ["treasury", "mediaid"].map(|name| (file(name), fs::read(file(name)).expect("readable")));
+    let mut state = seed;
+    for round in 0..10 {
+        for (path, good) in &good {
+            let mut bytes = good.clone();
+            match round {
+                0 => bytes.clear(),
+                1 => bytes.truncate(good.len() / 3),
+                _ => {
+                    for _ in 0..1 + random(&mut state) % 8 {
+                        let at = random(&mut state) as usize % bytes.len();
+                        bytes[at] ^= 1 << (random(&mut state) % 8);
+                    }
+                }
+            }
+            fs::write(path, bytes).expect("writable");
+        }
+        let binary = Binary::start(&data_dir);
+        assert_eq!(told(&binary.client, EVENTS), expected, "round {round}");
+        assert!(binary.terminate().success(), "round {round}");
+    }
+    fs::remove_dir_all(data_dir.join("projections")).expect("removable");
+    let binary = Binary::start(&data_dir);
+    assert_eq!(told(&binary.client, EVENTS), expected, "rebuilt");
+    assert!(binary.terminate().success());
+    let verified = run(&["verify", "--data-dir", data_dir.to_str().expect("UTF-8")], directory.path());
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
+}
+
 #[test]
 fn under_changed_rules_the_old_boards_serve_until_the_new_ones_are_built_and_progress_is_shown() {
     const EVENTS: u64 = 30_000;
@@ -182,6 +254,27 @@ fn under_changed_rules_the_old_boards_serve_until_the_new_ones_are_built_and_pro
     let is_progress = |detail: &String| detail.split_once('/').is_some_and(|(_, of)| of.starts_with("30000"));
     assert!(progress.iter().any(is_progress), "{progress:?}");
     until("it runs", || (consumer().0 == "running").then_some(()));
+    assert!(binary.terminate().success());
+}
+
+#[test]
+fn a_rule_that_the_treasury_and_the_fans_do_not_use_leaves_their_files_as_they_are() {
+    let directory = directory("");
+    let data_dir = stopped(directory.path(), 100);
+    let versions =
+        || ["coliseum", "treasury", "mediaid"].map(|name| files(&data_dir.join("projections").join(name), "redb"));
+    let before = versions();
+    configure(directory.path(), "\n[scoring.rules.\"coliseum.vote_cast\"]\na = 6\n");
+    let binary = Binary::start(&data_dir);
+    until("the boards are rebuilt", || (versions()[0] != before[0] && versions()[0].len() == 1).then_some(()));
+    assert!(binary.terminate().success());
+    assert_eq!(versions()[1..], before[1..]);
+    configure(directory.path(), "\n[scoring]\nmin_play_seconds = 5\n[scoring.rules.\"club.night_out\"]\na = 6\n");
+    let binary = Binary::start(&data_dir);
+    until("both are rebuilt", || {
+        let now = versions();
+        (1..3).all(|index| now[index] != before[index] && now[index].len() == 1).then_some(())
+    });
     assert!(binary.terminate().success());
 }
 

@@ -1,5 +1,7 @@
-//! The real input under `data/sample/`: in by `import` and by HTTP batches, each twice, counted once, and the boards
-//! equal to a plain sum over the file.
+//! The real input under `data/sample/`: in by `import` and by HTTP batches, each twice, counted once, and boards, totals,
+//! rollups and top lists equal to a plain sum over the files.
+//!
+//! `COLISEUM_SAMPLES` names a directory with others of the like, which are taken instead.
 
 mod harness;
 mod model;
@@ -9,14 +11,17 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use harness::binary::{Binary, run};
-use harness::{compare, head};
+use harness::http::Client;
+use harness::{compare, head, micros};
 use model::json::Json;
+use model::rollups;
 
 /// Lines of one HTTP batch.
 const BATCH_LINES: usize = 5000;
 
 fn files() -> Vec<PathBuf> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/sample");
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/sample");
+    let directory = std::env::var_os("COLISEUM_SAMPLES").map_or(own, PathBuf::from);
     let listed = std::fs::read_dir(&directory).unwrap_or_else(|e| panic!("{}: {e}", directory.display()));
     let mut files: Vec<PathBuf> = listed.map(|file| file.expect("a directory can be listed").path()).collect();
     files.retain(|file| [".ndjson", ".ndjson.gz"].iter().any(|end| file.to_string_lossy().ends_with(end)));
@@ -53,7 +58,7 @@ fn sums(events: &[Json], domain: char) -> BTreeMap<String, i128> {
 }
 
 /// A whole board of all time, page by page.
-fn board(client: &harness::http::Client, domain: char, head: u64) -> BTreeMap<String, i128> {
+fn board(client: &Client, domain: char, head: u64) -> BTreeMap<String, i128> {
     let mut scores = BTreeMap::new();
     loop {
         let path = format!("{}?limit=1000&offset={}", compare::board_path(domain, "alltime"), scores.len());
@@ -65,6 +70,43 @@ fn board(client: &harness::http::Client, domain: char, head: u64) -> BTreeMap<St
             return scores;
         }
     }
+}
+
+/// The cents that all purchases come to, in all and by week.
+fn revenue(client: &Client, events: &[Json], head: u64) {
+    let spent: Vec<&Json> =
+        events.iter().filter(|event| event.at("type").as_text() == "treasury.money_spent").collect();
+    let cents = |event: &Json| i128::from(event.at("amountCents").as_integer());
+    let path = "/api/coliseum/metrics/money_spent?entityType=global&window=alltime";
+    let body = compare::settled(client, path, head, None);
+    let sum: i128 = spent.iter().map(|event| cents(event)).sum();
+    assert_eq!((body.at("count").as_integer(), body.at("sum").as_integer()), (spent.len() as i64, sum as i64));
+
+    let mut weeks: BTreeMap<i64, i128> = BTreeMap::new();
+    for event in spent {
+        *weeks.entry(rollups::start_of("week", micros(event.at("at").as_text()))).or_default() += cents(event);
+    }
+    let path = "/api/coliseum/rollups?entityType=global&granularity=week";
+    let buckets = compare::settled(client, path, head, None);
+    let paid = |bucket: &Json| {
+        let money = bucket.at("metrics").get("money_spent:usd")?;
+        Some((compare::micros_of(bucket.at("start")), i128::from(money.at("sum").as_integer())))
+    };
+    let found: Vec<(i64, i128)> = buckets.at("buckets").as_list().iter().filter_map(paid).collect();
+    assert_eq!(found, weeks.into_iter().collect::<Vec<_>>());
+}
+
+/// The artists with the most votes of all time, by their sums.
+fn most_votes(client: &Client, events: &[Json], head: u64) {
+    let mut votes: Vec<(String, i128)> =
+        sums(events, 'A').into_iter().map(|(artist, points)| (artist, points / 2)).collect();
+    votes.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+    let path = "/api/coliseum/metrics/votes_cast/top?entityType=artist&window=alltime&limit=1000";
+    let body = compare::settled(client, path, head, None);
+    assert_eq!(body.at("total").as_integer() as usize, votes.len());
+    votes.truncate(1000);
+    let row = |row: &Json| (row.at("entityId").as_text().to_owned(), row.at("sum").as_decimal().exact_micro());
+    assert_eq!(body.at("entries").as_list().iter().map(row).collect::<Vec<_>>(), votes);
 }
 
 /// The files hold votes, purchases in dollars, and profiles, which score nothing: the sums above are the whole score.
@@ -117,5 +159,7 @@ fn files_that_go_in_twice_by_import_and_by_batches_count_once() {
         for domain in ['A', 'G'] {
             assert_eq!(board(&binary.client, domain, head), sums(&events, domain), "board {domain}");
         }
+        revenue(&binary.client, &events, head);
+        most_votes(&binary.client, &events, head);
     }
 }

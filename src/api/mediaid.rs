@@ -9,7 +9,7 @@ use crate::problem::{Problem, Slug};
 use crate::projection::Projection as _;
 use crate::read::mediaid;
 
-const OF_MEDIAID: &[&str] = &[MediaId::NAME];
+pub(super) const OF_MEDIAID: &[&str] = &[MediaId::NAME];
 
 pub fn routes() -> Vec<Route<Api>> {
     vec![

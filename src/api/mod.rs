@@ -161,10 +161,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn boards_and_artists_wait_for_no_other_projection_and_entries_for_all() {
+    fn each_answer_waits_for_the_projection_that_it_is_made_from_and_entries_for_all() {
         for route in Api::routes().into_iter().filter(|route| route.derived.is_some()) {
             let expected = match route.path {
                 path if path.starts_with("/api/coliseum/") => Derived::Of(OF_COLISEUM),
+                path if path.starts_with("/api/treasury/") => Derived::Of(treasury::OF_TREASURY),
+                path if path.starts_with("/api/mediaid/") => Derived::Of(mediaid::OF_MEDIAID),
                 path if path.starts_with("/api/passport/") => Derived::OfAll,
                 path => panic!("which projections does {path} read?"),
             };

@@ -1,6 +1,6 @@
 //! Answers that were rendered from the latest view, given again as they are until there is another one.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 
@@ -10,8 +10,8 @@ use crate::http::route::JSON;
 
 /// An answer, and what it was rendered from.
 pub struct Page<K> {
-    /// Kept, so that its address stays its own as long as it is compared.
-    view: Arc<View>,
+    /// Its address stays its own as long as it is compared, while the view itself can go: it pins pages of the tables.
+    view: Weak<View>,
     key: K,
     pub rendered: Rendered,
 }
@@ -31,13 +31,13 @@ impl<K> Default for Pages<K> {
 impl<K: PartialEq> Pages<K> {
     /// The page of a view; `render` makes its body if it is not there. At most `most` are kept.
     pub fn get(&self, view: &Arc<View>, key: K, most: usize, render: impl FnOnce() -> Vec<u8>) -> Arc<Page<K>> {
-        let is_it = |page: &&Arc<Page<K>>| page.key == key && Arc::ptr_eq(&page.view, view);
+        let is_of_view = |page: &Page<K>| std::ptr::eq(page.view.as_ptr(), Arc::as_ptr(view));
+        let is_it = |page: &&Arc<Page<K>>| page.key == key && is_of_view(page);
         if let Some(page) = self.pages.load().iter().find(is_it) {
             return page.clone();
         }
-        let page = Arc::new(Page { view: view.clone(), key, rendered: rendered(render(), view) });
-        let mut pages: Vec<_> =
-            self.pages.load().iter().filter(|page| Arc::ptr_eq(&page.view, view)).cloned().collect();
+        let page = Arc::new(Page { view: Arc::downgrade(view), key, rendered: rendered(render(), view) });
+        let mut pages: Vec<_> = self.pages.load().iter().filter(|page| is_of_view(page)).cloned().collect();
         pages.truncate(most - 1);
         pages.insert(0, page.clone());
         self.pages.store(Arc::new(pages));

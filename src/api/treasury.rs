@@ -10,7 +10,7 @@ use crate::projection::Projection as _;
 use crate::read::treasury;
 use crate::treasury::Treasury;
 
-const OF_TREASURY: &[&str] = &[Treasury::NAME];
+pub(super) const OF_TREASURY: &[&str] = &[Treasury::NAME];
 
 const REVENUE: &[Param] = &[
     LIMIT,

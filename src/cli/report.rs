@@ -1,6 +1,7 @@
 //! `coliseum report`: the report of an artist as a file.
 
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -80,7 +81,9 @@ fn fetch(args: &ReportArgs, attached: &mut Attached) -> Result<Vec<u8>, Failure>
 fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let cannot = || format!("{} cannot be written", path.display());
-    let mut file = tempfile::NamedTempFile::new_in(dir).with_context(cannot)?;
+    // For whoever may read new files here: it is made to be passed on.
+    let permissions = std::fs::Permissions::from_mode(0o666);
+    let mut file = tempfile::Builder::new().permissions(permissions).tempfile_in(dir).with_context(cannot)?;
     file.write_all(bytes).with_context(cannot)?;
     file.persist(path).with_context(cannot)?;
     Ok(())

@@ -114,15 +114,10 @@ impl Marks {
             self.list.push(number);
         }
     }
-    /// Empties the set; its numbers in any order.
-    fn take_unsorted(&mut self) -> Vec<u32> {
-        let list = std::mem::take(&mut self.list);
-        list.iter().for_each(|number| self.marked[*number as usize] = false);
-        list
-    }
     /// Empties the set; its numbers ascending.
     fn take(&mut self) -> Vec<u32> {
-        let mut list = self.take_unsorted();
+        let mut list = std::mem::take(&mut self.list);
+        list.iter().for_each(|number| self.marked[*number as usize] = false);
         list.sort_unstable();
         list
     }
@@ -368,11 +363,19 @@ impl Coliseum {
         self.credited = std::mem::take(artists);
     }
 
-    /// Counts the event for whom it is of and whom it credits. `scores`: the rule of its type took it.
-    fn count(&mut self, entry: &Entry<'_>, facts: &Facts<'_>, scores: bool, artists: &[ArtistNo]) {
+    /// Counts the event for whom it is of and whom it credits. `scores`: the rule of its type took it. Gives the numbers of
+    /// the user and of the city.
+    fn count(
+        &mut self,
+        entry: &Entry<'_>,
+        facts: &Facts<'_>,
+        scores: bool,
+        artists: &[ArtistNo],
+    ) -> (u32, Option<u32>) {
         let user = self.metrics.user(entry.envelope.user_id);
         let event = facts.event_id().map(|id| self.events.number(id).get());
-        let Some(measure) = facts.measure() else { return };
+        let city = facts.city().and_then(|city| self.metrics.city(city));
+        let Some(measure) = facts.measure() else { return (user, city) };
         let fan = match facts {
             Facts::Played { genre, .. } if scores => Fan::Plays { genre: genre.as_deref() },
             Facts::Money { flow: Flow::Spent, currency, .. } if **currency == *self.base_currency => Fan::Paying,
@@ -386,10 +389,11 @@ impl Coliseum {
             metric: measure.metric,
             currency: measure.currency,
             sum: measure.sum,
-            city: facts.city().and_then(|city| self.metrics.city(city)),
+            city,
             fan,
         };
         self.metrics.count(&counted, artists);
+        (user, city)
     }
 
     /// Scores the artists of the attendance's own fields, then those of the line-up, and keeps it for late line-ups.
@@ -407,15 +411,15 @@ impl Coliseum {
         }
         let deltas = score.deltas();
         artists.iter().for_each(|artist| self.add(*artist, entry.at().minute(), &deltas));
-        self.count(entry, facts, true, &artists);
+        let (user, city) = self.count(entry, facts, true, &artists);
         self.unflushed.attendances.push(Attendance {
             event,
             seq: entry.seq,
             at: entry.at(),
             multiplier: score.event_multiplier(),
             artists: own,
-            user: self.metrics.user(entry.envelope.user_id),
-            city: facts.city().and_then(|city| self.metrics.city(city)),
+            user,
+            city,
         });
     }
 

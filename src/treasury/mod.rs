@@ -6,8 +6,8 @@
 //! - per artist, event and currency the same, as rows of (artist, event, currency, part);
 //! - per artist its fans, as rows of (artist, user) that say whether the user ever paid in the base currency.
 //!
-//! Who attends an event becomes a fan of those on its line-up, and of those who join it later: for that the rows of
-//! (event, user) keep the last attendance of each user, and [`lineup`] when an artist was last taken off.
+//! Who attends an event becomes a fan of those on its [`lineup`], and of those who join it later: for that there are rows
+//! of (event, user).
 //!
 //! Owns the tables `totals`, `by_event`, `fans`, `attendees` (sorted runs of rows), `artists`, `events`, `users` (their
 //! numbers), `artist_names`, `event_names` and `lineups`, in the redb file that the runner gives it. Memory holds
@@ -29,6 +29,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use redb::{ReadTransaction, ReadableDatabase as _, TableDefinition};
+use roaring::RoaringBitmap;
 
 use crate::event::{Currency, Facts, Flow};
 use crate::passport::Entry;
@@ -101,7 +102,7 @@ pub struct Treasury {
     lineups: Kept<Lineup>,
     totals: Totals,
     by_event: Rows<4>,
-    /// The sum is the seq of the last attendance.
+    /// Who attended an event.
     attendees: Rows<2>,
     /// The sum is 1 where the user paid in the base currency.
     fans: Rows<2>,
@@ -111,9 +112,6 @@ pub struct Treasury {
 fn greatest(older: &mut Row<2>, newer: &Row<2>) {
     older.sum = older.sum.max(newer.sum);
 }
-
-/// A user and its last attendance of some event.
-type Attendee = (u32, Seq);
 
 impl Projection for Treasury {
     type View = View;
@@ -159,7 +157,7 @@ impl Projection for Treasury {
         // What can fail comes first.
         let attendees = match &facts {
             Facts::Scheduled { event_id, artist_ids, .. } => self.attendees_to_credit(event_id, artist_ids),
-            _ => Ok(Vec::new()),
+            _ => Ok(RoaringBitmap::new()),
         };
         let attendees = attendees.map_err(|StoreError(problem)| ApplyError(format!("seq {}: {problem}", entry.seq)))?;
         self.fold(entry, &facts, &attendees);
@@ -213,21 +211,21 @@ impl Treasury {
         &mut self,
         event_id: &str,
         artist_ids: &[Cow<'_, str>],
-    ) -> Result<Vec<Attendee>, StoreError> {
-        let Some(event) = self.events.find(event_id) else { return Ok(Vec::new()) };
+    ) -> Result<RoaringBitmap, StoreError> {
+        let mut attendees = RoaringBitmap::new();
+        let Some(event) = self.events.find(event_id) else { return Ok(attendees) };
         let lineup = self.lineups.get(event);
         let is_on = |id: &Cow<'_, str>| self.artists.find(id).zip(lineup).is_some_and(|(id, lineup)| lineup.holds(id));
         if artist_ids.iter().all(is_on) {
-            return Ok(Vec::new());
+            return Ok(attendees);
         }
         let stored = self.read()?;
-        let mut attendees = Vec::new();
         let snapshot = self.attendees.snapshot(&stored)?;
-        snapshot.scan(&[event, 0], &[event, u32::MAX], &mut |row| attendees.push((row.key[1], seq_of(row))))?;
+        snapshot.scan(&[event, 0], &[event, u32::MAX], &mut |row| _ = attendees.insert(row.key[1]))?;
         Ok(attendees)
     }
 
-    fn fold(&mut self, entry: &Entry<'_>, facts: &Facts<'_>, attendees: &[Attendee]) {
+    fn fold(&mut self, entry: &Entry<'_>, facts: &Facts<'_>, attendees: &RoaringBitmap) {
         let named = self.setup.credits_type(entry.envelope.event_type);
         let mut artists: Vec<u32> = facts.credited(named).map(|id| self.artists.number(id)).collect();
         let mut pays = false;
@@ -248,15 +246,15 @@ impl Treasury {
             Facts::Attended { event_id, .. } => {
                 let event = self.events.number(event_id);
                 let user = self.users.number(entry.envelope.user_id);
-                self.attendees.add([event, user], 1, i128::from(entry.seq.get()));
-                artists.extend(self.lineups.get(event).into_iter().flat_map(Lineup::current));
+                self.attendees.add([event, user], 1, 0);
+                artists.extend(self.lineups.get(event).into_iter().flat_map(Lineup::artists));
             }
             Facts::Scheduled { event_id, name, .. } => {
                 let event = self.events.number(event_id);
                 if let Some(name) = name {
                     self.event_names.set(event, name.clone().into_owned());
                 }
-                self.schedule(entry.seq, event, &artists, attendees);
+                self.schedule(event, &artists, attendees);
             }
             Facts::Profile { artist_name, .. } => {
                 for artist in &artists {
@@ -272,19 +270,11 @@ impl Treasury {
     }
 
     /// Sets a line-up: whoever attended before becomes a fan of those who join it.
-    fn schedule(&mut self, seq: Seq, event: u32, artists: &[u32], attendees: &[Attendee]) {
+    fn schedule(&mut self, event: u32, artists: &[u32], attendees: &RoaringBitmap) {
         let mut lineup = self.lineups.get(event).cloned().unwrap_or_default();
-        for joined in lineup.reschedule(seq, artists) {
-            // The last attendance tells whether any came after the artist was taken off.
-            for (user, _) in attendees.iter().filter(|(_, last)| *last > joined.since) {
-                self.fans.add([joined.artist, *user], 1, 0);
-            }
+        for artist in lineup.reschedule(artists) {
+            attendees.iter().for_each(|user| self.fans.add([artist, user], 1, 0));
         }
         self.lineups.set(event, lineup);
     }
-}
-
-/// Of a row of `attendees`; what is no seq is before every attendance.
-fn seq_of(row: &Row<2>) -> Seq {
-    Seq::new(u64::try_from(row.sum).unwrap_or_default())
 }

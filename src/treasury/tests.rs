@@ -134,7 +134,7 @@ fn all_artists_with_money_are_listed_by_id_behind_any_id() {
 }
 
 #[test]
-fn who_attended_before_an_artist_joined_is_its_fan_and_not_who_attended_before_it_was_taken_off_alone() {
+fn who_attended_before_an_artist_joined_is_its_fan_from_then_on_and_who_attends_while_it_is_off_is_not() {
     for flushes in [false, true] {
         let mut rig = Rig::new();
         rig.attend("early", "e1");

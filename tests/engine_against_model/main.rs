@@ -3,10 +3,12 @@
 //!
 //! `PROPTEST_CASES` sets how many streams; `PROPTEST_RNG_SEED` replays the seed that a run prints.
 
+mod fields;
 #[path = "../harness/mod.rs"]
 mod harness;
 #[path = "../model/mod.rs"]
 mod model;
+mod payloads;
 mod streams;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,8 +18,9 @@ use harness::{Daemon, compare, micros};
 use model::json::Json;
 use model::time::{DAY, HOUR, MINUTE};
 use model::{Model, Outcome};
+use payloads::{Sent, again, render, with_key};
 use proptest::test_runner::{Config, RngSeed, TestRunner};
-use streams::{Age, Draft, Form, Item, Key, Kind, Op, Sent, again, item, op, plain_draft, render, with_key};
+use streams::{Age, Draft, Form, Item, Key, Kind, Op, item, op, plain_draft};
 
 const START: &str = "2026-02-27T22:17:42.250Z";
 const CASES_DEFAULT: u32 = 12;
@@ -151,6 +154,11 @@ impl Pair {
         compare::boards(self.client(), &self.model, Some(self.now));
     }
 
+    /// What is counted and derived beside the boards.
+    fn check_answers(&self) {
+        compare::answers(self.client(), &self.model, self.now);
+    }
+
     /// Everything that can be asked.
     fn check_all(&self) {
         self.check_boards();
@@ -162,6 +170,7 @@ impl Pair {
         for artist in 0..5 {
             compare::artist(self.client(), &self.model, &format!("a{artist}"), self.now);
         }
+        self.check_answers();
         compare::entries(self.client(), &self.model);
         compare::consumers(self.client(), &self.model);
     }
@@ -261,6 +270,7 @@ fn answers_stay_exact_over_many_small_segments() {
             }
         }
         pair.check_boards();
+        pair.check_answers();
         let exported = harness::export(pair.client());
         assert_eq!(exported.len(), pair.model.entries.len());
         for (found, wanted) in exported.iter().zip(&pair.model.entries) {
@@ -284,7 +294,11 @@ fn forty_days_pass_and_every_board_is_exact_at_each_stop() {
         let drafts = [
             Draft { artist: step % 5, ..vote.clone() },
             Draft { artist: step % 3, kind: spent, age: Age::Minutes(600), ..vote.clone() },
-            Draft { artist: step % 4, kind: Kind::Attended { tier: step % 3, names_artist: true }, ..vote },
+            Draft {
+                artist: step % 4,
+                kind: Kind::Attended { tier: step % 3, names_artist: true, city: step % 24 },
+                ..vote
+            },
         ];
         let items: Vec<Item> = drafts.into_iter().map(Item::New).collect();
         pair.batch(&items, Form::Array, false, false);
@@ -296,6 +310,7 @@ fn forty_days_pass_and_every_board_is_exact_at_each_stop() {
     }
     assert!(pair.now - micros(START) >= 40 * DAY);
     pair.check_boards();
+    pair.check_answers();
 }
 
 #[test]
@@ -338,9 +353,9 @@ fn a_board_read_during_writes_is_exact_for_the_prefix_that_it_names() {
             let items: Vec<Item> = (0..8u8)
                 .map(|n| {
                     let kind = match n {
-                        0 => Kind::Scheduled { line_up: round % 31 + 1 },
-                        1..4 => Kind::Attended { tier: n, names_artist: false },
-                        4 => Kind::Profile { genres: true, city: true, name: round % 4 },
+                        0 => Kind::Scheduled { line_up: round % 31 + 1, name: round % 4 },
+                        1..4 => Kind::Attended { tier: n, names_artist: false, city: round % 24 },
+                        4 => Kind::Profile { genres: round % 7, city: true, name: round % 4 },
                         _ => Kind::Vote { micro_weight: Some(1 + u32::from(round)) },
                     };
                     Item::New(Draft { kind, artist: (round + n) % 5, event: n % 3, ..plain_draft() })

@@ -1,23 +1,22 @@
-//! Random streams of events: what happens in which order, and how each event is written down.
+//! Random streams of events: what happens, when, to whom, and in which order.
 
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use crate::model::json::{Json, number, object, text, texts};
-use crate::model::time::{self, DAY, MINUTE, SECOND, minute_of};
+use crate::model::time::{DAY, MINUTE, SECOND};
 
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
-    Attended { tier: u8, names_artist: bool },
-    Scheduled { line_up: u8 },
+    Attended { tier: u8, names_artist: bool, city: u8 },
+    Scheduled { line_up: u8, name: u8 },
     Money { kind: u8, cents: u32, currency: u8, role: u8, artist: bool, event: bool },
     Vote { micro_weight: Option<u32> },
-    Played { tenths: Option<u16>, is_older_client: bool },
+    Played { tenths: Option<u16>, is_older_client: bool, genre: u8, city: u8 },
     Favorited,
     Follow { target: u8 },
     Share { target: u8, names_artist: bool },
-    Profile { genres: bool, city: bool, name: u8 },
-    Entitlement { plan: u8 },
+    Profile { genres: u8, city: bool, name: u8 },
+    Entitlement { plan: u8, domains: u8, depth: Option<u8>, ends_in_minutes: Option<i16> },
     Unknown,
 }
 
@@ -27,7 +26,7 @@ pub enum Age {
     Minutes(u16),
     /// Around the minute at which an event leaves a window of so many days.
     Edge {
-        days: u8,
+        days: u16,
         minutes: i8,
     },
     Days(u8),
@@ -103,25 +102,29 @@ pub enum Op {
 
 fn kind() -> impl Strategy<Value = Kind> {
     prop_oneof![
-        4 => (0..4u8, any::<bool>()).prop_map(|(tier, names_artist)| Kind::Attended { tier, names_artist }),
-        3 => (1..32u8).prop_map(|line_up| Kind::Scheduled { line_up }),
-        4 => (0..4u8, 1..200_000u32, 0..6u8, 0..3u8, any::<bool>(), any::<bool>()).prop_map(
+        4 => (0..4u8, any::<bool>(), 0..24u8)
+            .prop_map(|(tier, names_artist, city)| Kind::Attended { tier, names_artist, city }),
+        3 => (1..32u8, 0..4u8).prop_map(|(line_up, name)| Kind::Scheduled { line_up, name }),
+        4 => (0..4u8, 1..200_000u32, 0..6u8, 0..5u8, any::<bool>(), any::<bool>()).prop_map(
             |(kind, cents, currency, role, artist, event)| Kind::Money { kind, cents, currency, role, artist, event }
         ),
         4 => proptest::option::of(1..1_000_000_001u32).prop_map(|micro_weight| Kind::Vote { micro_weight }),
-        3 => (proptest::option::of(0..600u16), any::<bool>())
-            .prop_map(|(tenths, is_older_client)| Kind::Played { tenths, is_older_client }),
+        4 => (proptest::option::of(0..600u16), proptest::bool::weighted(0.3), 0..7u8, 0..32u8)
+            .prop_map(|(tenths, is_older_client, genre, city)| Kind::Played { tenths, is_older_client, genre, city }),
         2 => Just(Kind::Favorited),
         2 => (0..5u8).prop_map(|target| Kind::Follow { target }),
         2 => (0..5u8, any::<bool>()).prop_map(|(target, names_artist)| Kind::Share { target, names_artist }),
-        2 => (any::<bool>(), any::<bool>(), 0..4u8).prop_map(|(genres, city, name)| Kind::Profile { genres, city, name }),
-        1 => (0..4u8).prop_map(|plan| Kind::Entitlement { plan }),
+        2 => (0..7u8, any::<bool>(), 0..4u8).prop_map(|(genres, city, name)| Kind::Profile { genres, city, name }),
+        1 => (0..4u8, 0..8u8, proptest::option::of(0..60u8), proptest::option::of(-600..3000i16)).prop_map(
+            |(plan, domains, depth, ends_in_minutes)| Kind::Entitlement { plan, domains, depth, ends_in_minutes }
+        ),
         1 => Just(Kind::Unknown),
     ]
 }
 
 fn age() -> impl Strategy<Value = Age> {
-    let days = prop_oneof![Just(1u8), Just(7), Just(8), Just(30), Just(31)];
+    // The windows, the ones before them, a day earlier, and the years and days of analytics.
+    let days = proptest::sample::select(&[1u16, 7, 7, 8, 14, 30, 30, 31, 60, 365][..]);
     prop_oneof![
         3 => (0..90u16).prop_map(Age::Seconds),
         3 => (0..3000u16).prop_map(Age::Minutes),
@@ -146,7 +149,7 @@ fn draft() -> impl Strategy<Value = Draft> {
             .prop_map(Fault::Number),
     ];
     let skew = proptest::option::weighted(0.1, -3000..3000i16);
-    (kind(), age(), key, fault, 0..5u8, 0..5u8, 0..3u8, any::<bool>(), skew).prop_map(
+    (kind(), age(), key, fault, 0..12u8, 0..5u8, 0..3u8, any::<bool>(), skew).prop_map(
         |(kind, age, key, fault, user, artist, event, has_session, sender_skew_minutes)| Draft {
             kind,
             age,
@@ -185,14 +188,6 @@ pub fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// One event on its way: what is sent, and beside it the key that the header carries.
-#[derive(Clone, Debug)]
-pub struct Sent {
-    pub payload: Json,
-    pub body: String,
-    pub header_key: Option<String>,
-}
-
 pub fn plain_draft() -> Draft {
     Draft {
         kind: Kind::Favorited,
@@ -204,214 +199,5 @@ pub fn plain_draft() -> Draft {
         event: 0,
         has_session: false,
         sender_skew_minutes: None,
-    }
-}
-
-/// A stored event on its way a second time.
-pub fn again(payload: &Json, header_key: Option<String>, repeat: Repeat, count: u64, now: i64) -> Sent {
-    let sent = |payload: Json, body: String| Sent { payload, body, header_key: header_key.clone() };
-    match repeat {
-        Repeat::Same => sent(payload.clone(), payload.render()),
-        Repeat::OtherContent => {
-            let other = payload.with("changed", number(count));
-            sent(other.clone(), other.render())
-        }
-        Repeat::OtherSentAt => {
-            let other = payload.with("sentAt", text(time::format(now)));
-            sent(other.clone(), other.render())
-        }
-        Repeat::Respelled => {
-            let mut members: Vec<(String, Json)> = payload.members().to_vec();
-            members.reverse();
-            for (_, value) in &mut members {
-                if let Json::Number(digits) = value {
-                    *digits = if digits.contains('.') { format!("{digits}0") } else { format!("{digits}.0") };
-                }
-            }
-            let spelled = members
-                .iter()
-                .map(|(key, value)| format!(" \"\\u{:04x}{}\" : {}\t", key.as_bytes()[0], &key[1..], value.render()));
-            let body = format!("\r\n{{{}}}\n", spelled.collect::<Vec<_>>().join(","));
-            // One line, since in NDJSON a line is an event.
-            let body = body.replace(['\r', '\n'], " ");
-            sent(Json::Object(members), body)
-        }
-    }
-}
-
-/// Gives an event a key of its own where a fault took it away.
-pub fn with_key(payload: Json, count: u64) -> Json {
-    let has_key = payload.present("messageId").is_some();
-    let stripe = ["stripePaymentIntentId", "stripeTransferId"].into_iter().any(|key| payload.present(key).is_some());
-    if has_key || stripe { payload } else { payload.with("messageId", text(format!("k-{count}"))) }
-}
-
-pub fn render(draft: &Draft, now: i64, count: u64) -> (Json, Option<String>) {
-    let mut event = object([]);
-    let mut header_key = None;
-    let key = format!("k-{count}");
-    match draft.key {
-        Key::Own | Key::Stripe => event = event.with("messageId", text(&key)),
-        Key::Header => header_key = Some(key.clone()),
-        Key::Made => {}
-    }
-    let at = at_of(draft.age, now);
-    let skew = draft.sender_skew_minutes.map(|minutes| i64::from(minutes) * MINUTE);
-    event = event.with("type", text("")).with("userId", text(format!("u{}", draft.user)));
-    event = event.with("at", text(time::format(at + skew.unwrap_or(0))));
-    if let Some(skew) = skew {
-        event = event.with("sentAt", text(time::format(now + skew)));
-    }
-    if draft.has_session {
-        event = event.with("sessionId", text("s1")).with("deviceId", text("d:1")).with("source", text("app"));
-    }
-    event = fields(draft, event);
-    if matches!(draft.key, Key::Stripe) {
-        let name = match event.text_of("type") {
-            Some("treasury.money_spent" | "treasury.money_refunded") => Some("stripePaymentIntentId"),
-            Some("treasury.money_earned" | "treasury.earning_reversed") => Some("stripeTransferId"),
-            _ => None,
-        };
-        if let Some(name) = name {
-            event = event.without("messageId").with(name, text(format!("pi_{count}")));
-        }
-    }
-    (broken(event, draft.fault), header_key)
-}
-
-/// Never in the first minute of an hour, where readings of "to the hour" part.
-fn at_of(age: Age, now: i64) -> i64 {
-    let at = match age {
-        Age::Seconds(seconds) => now - i64::from(seconds) * SECOND - 1,
-        Age::Minutes(minutes) => now - i64::from(minutes) * MINUTE,
-        Age::Edge { days, minutes } => now - i64::from(days) * DAY + i64::from(minutes) * MINUTE,
-        Age::Days(days) => now - i64::from(days) * DAY - 12_345_678,
-        Age::Decades(decades) => now - i64::from(decades) * 3653 * DAY,
-        Age::AheadSeconds(seconds) => now + i64::from(seconds) * SECOND,
-    };
-    if minute_of(at).rem_euclid(60) == 0 { at - MINUTE } else { at }
-}
-
-fn fields(draft: &Draft, event: Json) -> Json {
-    let artist = text(format!("a{}", draft.artist));
-    let concert = text(format!("e{}", draft.event));
-    let track = text(format!("t{}", draft.user));
-    let typed = |kind: &str| event.with("type", text(kind));
-    match draft.kind {
-        Kind::Attended { tier, names_artist } => {
-            let mut event = typed("concierto.event_attended").with("eventId", concert).with("city", text("Oslo"));
-            if let Some(tier) = ["vip", "standing"].get(usize::from(tier)) {
-                event = event.with("ticketTier", text(*tier));
-            }
-            if names_artist {
-                event = event.with("artistIds", texts(&["a3", "a1", "a3"])).with("artistId", artist);
-            }
-            event
-        }
-        Kind::Scheduled { line_up } => {
-            let ids: Vec<String> =
-                (0..5).filter(|bit| line_up >> bit & 1 == 1).map(|bit| format!("a{bit}")).rev().collect();
-            typed("concierto.event_scheduled").with("eventId", concert).with("artistIds", texts(&ids))
-        }
-        Kind::Money { kind, cents, currency, role, artist: has_artist, event: has_event } => {
-            let kinds = ["money_spent", "money_refunded", "money_earned", "earning_reversed"];
-            let mut event = typed(&format!("treasury.{}", kinds[usize::from(kind)])).with("amountCents", number(cents));
-            if let Some(currency) = ["usd", "eur", "gbp", "jpy", "sek"].get(usize::from(currency)) {
-                event = event.with("currency", text(*currency));
-            }
-            if kind >= 2 {
-                event = event.with("role", text(["artist", "venue", "agent"][usize::from(role)]));
-            }
-            if has_artist {
-                event = event.with("artistId", artist);
-            }
-            if has_event { event.with("eventId", concert) } else { event }
-        }
-        Kind::Vote { micro_weight } => {
-            let event = typed("coliseum.vote_cast").with("artistId", artist).with("eventId", concert);
-            match micro_weight {
-                Some(weight) => {
-                    event.with("weight", number(format!("{}.{:06}", weight / 1_000_000, weight % 1_000_000)))
-                }
-                None => event.with("artistIds", texts(&["not-credited"])),
-            }
-        }
-        Kind::Played { tenths, is_older_client } => played(draft, event, tenths, is_older_client),
-        Kind::Favorited => typed("player.track_favorited").with("trackId", track).with("artistId", artist),
-        Kind::Follow { target } => {
-            typed("social.follow").with("targetId", artist).with("targetType", text(TARGETS[usize::from(target)]))
-        }
-        Kind::Share { target, names_artist } => {
-            let event = typed("social.share").with("targetId", text("a1")).with("platform", text("web"));
-            let event = event.with("targetType", text(TARGETS[usize::from(target)]));
-            if names_artist { event.with("artistId", artist) } else { event }
-        }
-        Kind::Profile { genres, city, name } => {
-            let names = ["Ann", "Zoë \"Z\" <b>", "Ann", "林"];
-            let mut event = typed("artist.profile_updated").with("artistId", artist);
-            event = event.with("artistName", text(names[usize::from(name)]));
-            if genres {
-                event = event.with("genres", texts(&["pop", "folk"][..usize::from(name % 3)]));
-            }
-            if city { event.with("homeCity", text("Bergen")) } else { event }
-        }
-        Kind::Entitlement { plan } => typed("coliseum.entitlement_changed")
-            .with("plan", text(["free", "basic", "pro", "enterprise"][usize::from(plan)])),
-        Kind::Unknown => typed("venue.door_opened").with("artistId", artist).with("weight", text("heavy")),
-    }
-}
-
-const TARGETS: [&str; 5] = ["artist", "user", "event", "venue", "track"];
-
-fn played(draft: &Draft, event: Json, tenths: Option<u16>, is_older_client: bool) -> Json {
-    let (artist, track) = (text(format!("a{}", draft.artist)), text(format!("t{}", draft.user)));
-    let seconds = tenths.map(|tenths| number(format!("{}.{}", tenths / 10, tenths % 10)));
-    if is_older_client {
-        let mut data = object([("content_id", track), ("artist_id", artist), ("artist_name", text("No profile"))]);
-        if let Some(seconds) = seconds {
-            data = data.with("duration_seconds", seconds);
-        }
-        return event.without("type").with("eventType", text("audio_play")).with("eventData", data);
-    }
-    let mut event = event.with("type", text("player.track_played")).with("trackId", track).with("artistId", artist);
-    if let Some(seconds) = seconds {
-        event = event.with("durationSeconds", seconds);
-    }
-    event.with("genre", text("pop")).with("unknownField", Json::parse(r#"{"b":1.50,"a":[1e2,null]}"#).expect("JSON"))
-}
-
-/// One thing made wrong, or at least other. Fields of an older client's play are left alone: SPEC does not say
-/// which name a pointer gives there.
-fn broken(event: Json, fault: Fault) -> Json {
-    let members = event.members();
-    if event.get("eventData").is_some() {
-        return event;
-    }
-    let name = |index: u8| members[usize::from(index) % members.len()].0.clone();
-    let ids = ["userId", "messageId", "artistId", "eventId", "targetId", "trackId", "sessionId", "deviceId"];
-    let id = |index: u8| {
-        let present: Vec<&str> = ids.into_iter().filter(|id| event.get(id).is_some()).collect();
-        present[usize::from(index) % present.len()]
-    };
-    match fault {
-        Fault::None => event,
-        Fault::Drop(index) => event.without(&name(index)),
-        Fault::Null(index) => event.with(&name(index), Json::Null),
-        Fault::OtherKind(index) => {
-            let other = match event.at(&name(index)) {
-                Json::Text(_) => number(7),
-                _ => text("seven"),
-            };
-            event.with(&name(index), other)
-        }
-        Fault::Control(index) => event.with(id(index), text("a\u{1}b")),
-        Fault::Long(index) => event.with(id(index), text("é".repeat(65))),
-        Fault::Number(digits) => {
-            let names = ["amountCents", "weight", "durationSeconds"];
-            match names.into_iter().find(|name| matches!(event.get(name), Some(Json::Number(_)))) {
-                Some(name) => event.with(name, number(digits)),
-                None => event,
-            }
-        }
     }
 }

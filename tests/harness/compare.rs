@@ -1,12 +1,39 @@
 //! Holds what the daemon answers against what the model computes: every digit, every row.
+//!
+//! Boards, artists, mutations and entries stand here; what is counted and derived beside them in `compare/`.
+
+mod analytics;
+mod ask;
+mod fans;
+mod metrics;
+mod refusals;
+mod rollups;
+mod treasury;
 
 use super::http::{Client, Response};
 use super::until;
 use crate::model::boards::{DOMAINS, Row, WINDOWS};
 use crate::model::json::Json;
+use crate::model::moment::Moment;
 use crate::model::scoring::Mutation;
 use crate::model::time::{self, MINUTE, minute_of};
 use crate::model::{Entry, Model};
+use ask::Ask;
+
+/// Everything that is counted and derived beside the boards: metrics, top lists, rollups, analytics, DNA, the treasury
+/// views, fans and entitlements, every field of them.
+pub fn answers(client: &Client, model: &Model, now: i64) {
+    let ask = Ask { client, moment: Moment::of(model, minute_of(now)), now };
+    metrics::metrics(&ask);
+    metrics::top_lists(&ask);
+    rollups::rollups(&ask);
+    analytics::artists(&ask);
+    treasury::revenue(&ask);
+    treasury::artists(&ask);
+    fans::profiles(&ask);
+    fans::entitlements(&ask);
+    refusals::refusals(&ask);
+}
 
 /// An answer over everything that is stored, as of the minute that holds `now` (any minute where that is none).
 ///

@@ -6,6 +6,7 @@ mod harness;
 #[path = "../model/mod.rs"]
 mod model;
 
+mod answers;
 mod bodies;
 mod entitlements;
 mod events;

@@ -41,7 +41,7 @@ impl Moment<'_> {
             position: row.map(|row| row.position),
             rank: row.map(|row| row.rank),
             total: rows.len() as i64,
-            share: (score > 0).then(|| score as f64 / whole as f64),
+            share: (whole > 0).then(|| score.max(0) as f64 / whole as f64),
             percentile: row.map(|_| 100.0 * not_above as f64 / rows.len() as f64),
             previous_score,
         }

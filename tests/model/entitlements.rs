@@ -42,7 +42,7 @@ impl Moment<'_> {
             return Entitlement::plan("free");
         }
         if fields.present("domains").is_some() {
-            let given: Vec<String> = fields.texts_of("domains").iter().map(|domain| domain.to_uppercase()).collect();
+            let given = fields.texts_of("domains");
             entitlement.domains = ["A", "T", "G", "C"].into_iter().filter(|d| given.iter().any(|g| g == d)).collect();
         }
         if let Some(depth) = fields.present("leaderboardDepth") {

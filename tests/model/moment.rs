@@ -38,34 +38,28 @@ impl<'a> Moment<'a> {
         }
     }
 
-    /// Whether anything in the log names the subject; what nothing names is a 404.
-    pub fn is_known(&self, entity_type: &str, id: &str) -> bool {
-        let all = &self.model.entries;
-        let is_scheduled = |entry: &Entry| entry.kind == "concierto.event_scheduled";
-        match entity_type {
-            "user" => all.iter().any(|entry| entry.user_id() == id),
-            // Fields that credit are those that name: a profile's and a line-up's artists are among them.
-            "artist" => all.iter().any(|entry| entry.named_artists().iter().any(|artist| artist == id)),
-            "event" => {
-                all.iter().any(|entry| (counts_for_event(entry) || is_scheduled(entry)) && entry.event_id() == Some(id))
-            }
-            "global" => id == "global",
-            other => panic!("nothing is kept for {other}"),
-        }
-    }
-
-    /// Every known subject of a type, in byte order.
+    /// Every subject of a type that anything in the log names, in byte order.
     pub fn known(&self, entity_type: &str) -> Vec<String> {
+        let all = self.model.entries.iter();
         let mut ids: Vec<String> = match entity_type {
-            "user" => self.model.entries.iter().map(|entry| entry.user_id().to_owned()).collect(),
-            "artist" => self.model.entries.iter().flat_map(|entry| entry.named_artists()).collect(),
-            "event" => self.model.entries.iter().filter_map(|entry| entry.event_id().map(str::to_owned)).collect(),
-            _ => vec!["global".to_owned()],
+            "user" => all.map(|entry| entry.user_id().to_owned()).collect(),
+            // The fields that credit are those that name: a profile's and a line-up's artists are among them.
+            "artist" => self.credits.iter().map(|credit| credit.artist.clone()).collect(),
+            "event" => {
+                let named = all.filter(|entry| counts_for_event(entry) || entry.kind == "concierto.event_scheduled");
+                named.filter_map(|entry| entry.event_id().map(str::to_owned)).collect()
+            }
+            "global" => vec!["global".to_owned()],
+            other => panic!("nothing is kept for {other}"),
         };
-        ids.retain(|id| self.is_known(entity_type, id));
         ids.sort();
         ids.dedup();
         ids
+    }
+
+    /// Whether anything in the log names the subject; what nothing names is a 404.
+    pub fn is_known(&self, entity_type: &str, id: &str) -> bool {
+        self.known(entity_type).iter().any(|known| known == id)
     }
 
     /// The name that a subject is shown with: an artist's or an event's, none for users.

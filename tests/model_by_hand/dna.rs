@@ -15,12 +15,15 @@ fn money(cents: i64) -> Json {
 }
 
 #[test]
-fn a_share_is_of_the_positive_strengths_and_null_below_one() {
+fn a_share_is_of_the_positive_strengths_and_zero_for_others() {
     let model = model_of(&[("u1", VOTE, now(), vote("a")), ("u1", "treasury.money_refunded", now(), money(500))]);
     let moment = at_now(&model);
     let share = |domain| moment.strength("a", domain, "7d").share;
     // A 2, T 1, G -5, C 0.
-    assert_eq!([share('A'), share('T'), share('G'), share('C')], [Some(2.0 / 3.0), Some(1.0 / 3.0), None, None]);
+    assert_eq!(
+        [share('A'), share('T'), share('G'), share('C')],
+        [Some(2.0 / 3.0), Some(1.0 / 3.0), Some(0.0), Some(0.0)]
+    );
     assert_eq!(moment.strength("a", 'G', "7d").score, -5_000_000);
     assert_eq!(moment.strength("a", 'G', "7d").percentile, Some(100.0));
     assert_eq!(moment.dominant_domain("a"), Some('A'));

@@ -60,7 +60,7 @@ fn a_fan_s_artists_genres_cities_and_totals_are_of_the_fan_alone() {
 #[test]
 fn the_last_change_decides_and_what_it_gives_replaces_the_plan_s() {
     let plan = |plan: &str| object([("plan", text(plan))]);
-    let own = plan("basic").with("domains", texts(&["c", "A"])).with("leaderboardDepth", number(7));
+    let own = plan("basic").with("domains", texts(&["C", "A"])).with("leaderboardDepth", number(7));
     let model = model_of(&[
         ("u1", ENTITLED, now(), plan("enterprise")),
         ("u2", ENTITLED, now(), plan("pro")),

@@ -1,8 +1,9 @@
 //! The analytics functions of one artist: SPEC 2.4. Exact, from the artist's own rows.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
-use roaring::RoaringBitmap;
+use roaring::{MultiOps as _, RoaringBitmap};
 
 use super::series::{Series, SubjectKind};
 use super::view::{MetricsView, Of};
@@ -96,13 +97,10 @@ impl MetricsView {
         };
         let of = &self.of(SubjectKind::Artist, artist);
         let (fans, repeat_fans) = fans(of, after)?;
-        let mut payers = RoaringBitmap::new();
-        of.members(Series::PAYERS, after, &mut |_, user, _| {
-            payers.insert(user);
-        })?;
+        let payers = by_day(of, Series::PAYERS, after)?.into_values().union();
         let mut revenue_cents = 0;
         if let Some(series) = self.series_of(Metric::MoneySpent, &self.base_currency) {
-            of.scan(series, after, None, &mut |row| revenue_cents += row.sum)?;
+            of.days(series, (after, None), &mut |row| revenue_cents += row.sum)?;
         }
         Ok(Analytics {
             fans,
@@ -158,31 +156,46 @@ impl MetricsView {
 
 /// Fans, and those of two or more days: one set of users for each day, joined by set algebra.
 fn fans(of: &Of<'_>, after: Option<i64>) -> Result<(u64, u64), StoreError> {
-    let mut days: BTreeMap<u32, RoaringBitmap> = BTreeMap::new();
-    let mut day = (0, Vec::new());
-    let mut close = |(day, users): (u32, Vec<u32>)| {
-        if users.is_empty() {
-            return;
-        }
-        // Sorted within a run; the last of one and the first of the next may be of the same day.
-        let users: RoaringBitmap = users.into_iter().collect();
-        *days.entry(day).or_default() |= users;
-    };
-    of.members(Series::FANS, after, &mut |of_day, user, _| {
-        if day.0 != of_day {
-            close(std::mem::replace(&mut day, (of_day, Vec::new())));
-        }
-        if day.1.last() != Some(&user) {
-            day.1.push(user);
-        }
-    })?;
-    close(day);
     let (mut once, mut again) = (RoaringBitmap::new(), RoaringBitmap::new());
-    for users in days.into_values() {
+    for users in by_day(of, Series::FANS, after)?.into_values() {
         again |= &once & &users;
         once |= users;
     }
     Ok((once.len(), again.len()))
+}
+
+/// The users of a set, by day.
+fn by_day(of: &Of<'_>, series: Series, after: Option<i64>) -> Result<BTreeMap<u32, RoaringBitmap>, StoreError> {
+    let mut days: BTreeMap<u32, RoaringBitmap> = BTreeMap::new();
+    // Rows come day by day, and the users of a day in order, but for where one run ends and the next begins.
+    let (mut day, mut users) = (0, Vec::new());
+    let mut close = |day: u32, users: &mut Vec<u32>| {
+        if users.is_empty() {
+            return;
+        }
+        let set = match RoaringBitmap::from_sorted_iter(users.iter().copied()) {
+            Ok(set) => set,
+            Err(_) => users.iter().copied().collect(),
+        };
+        users.clear();
+        match days.entry(day) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(set);
+            }
+            Entry::Occupied(mut occupied) => *occupied.get_mut() |= set,
+        }
+    };
+    of.members(series, after, &mut |of_day, user, _| {
+        if day != of_day {
+            close(day, &mut users);
+            day = of_day;
+        }
+        if users.last() != Some(&user) {
+            users.push(user);
+        }
+    })?;
+    close(day, &mut users);
+    Ok(days)
 }
 
 impl Of<'_> {
@@ -193,6 +206,6 @@ impl Of<'_> {
         after: Option<i64>,
         each: &mut impl FnMut(u32, u32, u64),
     ) -> Result<(), StoreError> {
-        self.scan(series, after, None, &mut |row| each(row.key[2], row.key[3], row.count))
+        self.days(series, (after, None), &mut |row| each(row.key[2], row.key[3], row.count))
     }
 }

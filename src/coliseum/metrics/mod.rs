@@ -1,11 +1,12 @@
 //! Metrics, rollups, top lists and the sets behind the analytics: what was counted of users, artists, events and everything.
 //!
 //! What came since the last flush lies in memory as [`Fact`]s, in the order of the log: nothing is sorted for a view, and
-//! readers pass over them. A flush turns them into three sets of sorted rows ([`crate::projection::rows`]):
+//! readers pass over them. A flush turns them into four sets of sorted rows ([`crate::projection::rows`]):
 //!
 //! | rows | key | what for |
 //! | --- | --- | --- |
 //! | `subjects` | subject, kind and series, day, fan or genre or city, minute | every answer about one subject |
+//! | `days` | the same without the minute, but of users | whole days of the same, fewer rows by far |
 //! | `minutes` | day, minute, series, user, event, artist (each + 1, 0 for none) | what a passing minute takes out of the windows |
 //! | `totals` | kind and series, subject, window | the totals of the top lists, so that a start need not add them up |
 //!
@@ -40,14 +41,14 @@ use crate::event::{Metric, fold_city};
 use crate::projection::StoreError;
 use crate::projection::names::{self, Held, Names};
 use crate::projection::rows::{self, Row, Rows};
-use crate::units::{Minute, Window};
-use by_number::ByNumber;
+use crate::units::Minute;
 use fact::{Fact, FanSet, points_rows};
 use series::{Series, key_of};
-use tops::{Shown, Top};
+use tops::Shown;
 use totals::{Effect, Totals};
 
 const SUBJECTS: rows::Definition = TableDefinition::new("metrics.subjects");
+const DAYS: rows::Definition = TableDefinition::new("metrics.days");
 const MINUTES: rows::Definition = TableDefinition::new("metrics.minutes");
 const TOTALS: rows::Definition = TableDefinition::new("metrics.totals");
 const USERS: names::Definition = TableDefinition::new("metrics.users");
@@ -75,13 +76,13 @@ pub(super) struct Metrics {
     /// Handed to a write transaction that may not be committed yet.
     in_flight: Vec<Arc<Vec<Fact>>>,
     subjects: Rows<5>,
+    days: Rows<4>,
     minutes: Rows<6>,
     stored_totals: Rows<3>,
     totals: Totals,
     /// The minute that the totals are valid at.
     minute: i64,
     tops: imbl::HashMap<(u32, u32), Arc<Shown>>,
-    lists: ByNumber<(u32, u32), Top>,
 }
 
 /// One event, as far as it counts.
@@ -140,12 +141,12 @@ impl Metrics {
             sealed: Vec::new(),
             in_flight: Vec::new(),
             subjects: Rows::open(database, SUBJECTS, rows::add)?,
+            days: Rows::open(database, DAYS, rows::add)?,
             minutes: Rows::open(database, MINUTES, rows::add)?,
             stored_totals,
             totals,
             minute: tables::optional(&meta, META_TOTALS_MINUTE)?.unwrap_or(now.get()),
             tops: imbl::HashMap::new(),
-            lists: Default::default(),
         })
     }
 
@@ -306,6 +307,8 @@ impl Metrics {
         }
         rows.extend(global.into_values());
         points.iter().for_each(|points| points_rows(points, &mut |row| rows.push(row)));
+        self.subjects.sort(&mut rows);
+        self.days.flush_rows(transaction, by_day(&rows))?;
         self.subjects.flush_rows(transaction, rows)?;
         self.minutes.flush_rows(transaction, facts().map(Fact::minute_row).collect())
     }
@@ -338,9 +341,10 @@ impl Metrics {
         self.list(artists, events);
         self.seal();
         let rows = match stored {
-            Ok(stored) => self.subjects.snapshot(stored).map_err(|StoreError(problem)| problem),
-            Err(StoreError(problem)) => Err(problem.clone()),
+            Ok(stored) => self.subjects.snapshot(stored).and_then(|rows| Ok((rows, self.days.snapshot(stored)?))),
+            Err(StoreError(problem)) => Err(StoreError(problem.clone())),
         };
+        let rows = rows.map_err(|StoreError(problem)| problem);
         let is_stored = rows.is_ok() && self.subjects.is_stored();
         if is_stored {
             self.in_flight.clear();
@@ -367,19 +371,13 @@ impl Metrics {
         let (users, events) = (users.hold(), events.hold());
         for kind in SubjectKind::LISTED {
             for (series, column) in self.totals.columns_mut(kind) {
-                let changed = column.unshown.take_unsorted();
-                if changed.is_empty() {
-                    continue;
-                }
-                for window in Window::ALL {
-                    let key = (series.of(kind), window.index() as u32);
-                    let top = self.lists.entry(key).or_default();
-                    let shown = match kind {
-                        SubjectKind::User => top.update(column, window, &changed, &users),
-                        SubjectKind::Artist => top.update(column, window, &changed, artists),
-                        SubjectKind::Event | SubjectKind::Global => top.update(column, window, &changed, &events),
-                    };
-                    self.tops.insert(key, Arc::new(shown));
+                let shown = match kind {
+                    SubjectKind::User => column.update_tops(&users),
+                    SubjectKind::Artist => column.update_tops(artists),
+                    SubjectKind::Event | SubjectKind::Global => column.update_tops(&events),
+                };
+                for (window, shown) in (0..).zip(shown.into_iter().flatten()) {
+                    self.tops.insert((series.of(kind), window), Arc::new(shown));
                 }
             }
         }
@@ -390,6 +388,21 @@ impl Ids for Held<'_> {
     fn id(&self, number: u32) -> &str {
         self.name(number)
     }
+}
+
+/// Sorted rows without their minutes. Users have few rows a day, and are left out.
+fn by_day(rows: &[Row<5>]) -> Vec<Row<4>> {
+    let is_kept = |row: &&Row<5>| Series::split(row.key[1]).is_some_and(|(kind, _)| kind != SubjectKind::User);
+    let mut days: Vec<Row<4>> = Vec::with_capacity(rows.len());
+    for row in rows.iter().filter(is_kept) {
+        let [subject, series, day, member, _] = row.key;
+        let row = Row { key: [subject, series, day, member], count: row.count, sum: row.sum };
+        match days.last_mut() {
+            Some(last) if last.key == row.key => rows::add(last, &row),
+            _ => days.push(row),
+        }
+    }
+    days
 }
 
 /// A number as a part of a key in which 0 is none.

@@ -9,16 +9,15 @@ use std::cmp::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use super::by_number::ByNumber;
-use super::totals::{Column, Total};
+use super::totals::Total;
 use crate::coliseum::board::{Ids, Place};
 use crate::limits::LIST_LIMIT_MAX;
-use crate::units::Window;
 
 /// How many a list holds when it is made anew or cut, and how many it may hold before it is cut.
 const LISTED: usize = LIST_LIMIT_MAX + LIST_LIMIT_MAX / 2;
 const LISTED_MAX: usize = 2 * LIST_LIMIT_MAX;
 /// From so many changes on a list is made anew from all totals: after a start, and where a large batch was folded.
-const MADE_ANEW_FROM: usize = 16 * LIST_LIMIT_MAX;
+pub(super) const MADE_ANEW_FROM: usize = 16 * LIST_LIMIT_MAX;
 
 /// A subject and its total.
 type Listed = (u32, Total);
@@ -78,73 +77,55 @@ pub(super) struct Top {
     base: Arc<Vec<Listed>>,
     changes: Option<Arc<Changes>>,
     changes_len: usize,
+    /// What the next view will have changed.
+    unshown: Vec<(u32, Option<Total>)>,
 }
 
 impl Top {
-    /// Brings the list up to date with `changed` subjects, which may be more than have changed.
-    pub fn update(&mut self, column: &Column, window: Window, changed: &[u32], ids: &impl Ids) -> Shown {
-        let known = column.known(window);
-        if changed.len() > MADE_ANEW_FROM {
-            self.make_anew(column, window, ids);
-        } else {
-            let mut changes = Vec::new();
-            for &number in changed {
-                let listed = (number, column.total(number, window));
-                let is_beyond = |last: Place| place(&listed).cmp(&last, ids) == Ordering::Greater;
-                self.put(listed, listed.1.count > 0 && !self.last.is_some_and(is_beyond), &mut changes);
-            }
-            if self.listed.len() < LIST_LIMIT_MAX && (self.listed.len() as u64) < known {
-                self.make_anew(column, window, ids);
-            } else if self.listed.len() > LISTED_MAX {
-                let all = std::mem::take(&mut self.listed);
-                self.list(all, ids);
-            } else if self.changes_len + changes.len() > LISTED {
-                self.rebase();
-            } else if !changes.is_empty() {
-                self.changes_len += changes.len();
-                self.changes = Some(Arc::new(Changes { changed: changes, before: self.changes.take() }));
-            }
+    /// Takes a subject's new total. `was_listed` as the last call for the subject said; says whether it is listed now.
+    pub fn put(&mut self, listed: Listed, was_listed: bool, ids: &impl Ids) -> bool {
+        let (number, total) = listed;
+        let is_beyond = |last: Place| place(&listed).cmp(&last, ids) == Ordering::Greater;
+        let belongs = total.count > 0 && !self.last.is_some_and(is_beyond);
+        if belongs || was_listed {
+            self.unshown.push((number, belongs.then_some(total)));
         }
-        Shown { total: known, base: self.base.clone(), changes: self.changes.clone(), in_order: OnceLock::new() }
-    }
-
-    fn put(&mut self, listed: Listed, belongs: bool, changes: &mut Vec<(u32, Option<Total>)>) {
-        let number = listed.0;
-        let slot = self.slots.get(&number);
-        if belongs || slot.is_some() {
-            changes.push((number, belongs.then_some(listed.1)));
-        }
-        match slot {
-            Some(slot) if belongs => self.listed[*slot as usize] = listed,
-            Some(slot) => {
-                let slot = *slot;
-                self.slots.remove(&number);
+        match (was_listed, belongs) {
+            (true, true) => self.listed[self.slots[&number] as usize] = listed,
+            (true, false) => {
+                let slot = self.slots.remove(&number).expect("who is listed has a slot");
                 self.listed.swap_remove(slot as usize);
                 if let Some((moved, _)) = self.listed.get(slot as usize) {
                     self.slots.insert(*moved, slot);
                 }
             }
-            None if belongs => {
+            (false, true) => {
                 self.slots.insert(number, self.listed.len() as u32);
                 self.listed.push(listed);
             }
-            None => {}
+            (false, false) => {}
         }
+        belongs
     }
 
-    fn make_anew(&mut self, column: &Column, window: Window, ids: &impl Ids) {
-        let all = column.subjects().map(|number| (number, column.total(number, window)));
-        self.list(all.filter(|(_, total)| total.count > 0).collect(), ids);
+    /// Who is listed, in no order.
+    pub fn all(&self) -> &[Listed] {
+        &self.listed
+    }
+    /// Whether it has to be made anew, `known` being all who could be listed.
+    pub fn is_too_short(&self, known: u64) -> bool {
+        self.listed.len() < LIST_LIMIT_MAX && (self.listed.len() as u64) < known
+    }
+    pub fn is_too_long(&self) -> bool {
+        self.listed.len() > LISTED_MAX
     }
 
     /// Lists the first [`LISTED`] of some that hold at least these.
-    fn list(&mut self, mut all: Vec<Listed>, ids: &impl Ids) {
+    pub fn list(&mut self, mut all: Vec<Listed>, ids: &impl Ids) {
         self.last = None;
         if all.len() > LISTED {
-            let (_, last, _) = all.select_nth_unstable_by(LISTED - 1, |a, b| place(a).cmp(&place(b), ids));
-            self.last = Some(place(last));
-            all.truncate(LISTED);
-            all.shrink_to_fit();
+            all = first(all, ids);
+            self.last = all.iter().map(place).max_by(|a, b| a.cmp(b, ids));
         }
         self.slots = (0..).zip(&all).map(|(slot, (number, _))| (*number, slot)).collect();
         self.listed = all;
@@ -155,7 +136,51 @@ impl Top {
         self.base = Arc::new(self.listed.clone());
         self.changes = None;
         self.changes_len = 0;
+        self.unshown.clear();
     }
+
+    /// The list for a view.
+    pub fn show(&mut self, known: u64) -> Shown {
+        if self.changes_len + self.unshown.len() > LISTED {
+            self.rebase();
+        } else if !self.unshown.is_empty() {
+            let changed = std::mem::take(&mut self.unshown);
+            self.changes_len += changed.len();
+            self.changes = Some(Arc::new(Changes { changed, before: self.changes.take() }));
+        }
+        Shown { total: known, base: self.base.clone(), changes: self.changes.clone(), in_order: OnceLock::new() }
+    }
+}
+
+/// The first [`LISTED`]. By the sums alone as far as these tell; of those that share the last sum, which may be most, each is
+/// compared once with the last one that is kept.
+fn first(all: Vec<Listed>, ids: &impl Ids) -> Vec<Listed> {
+    let mut sums: Vec<i128> = all.iter().map(|(_, total)| total.sum).collect();
+    let (_, last, _) = sums.select_nth_unstable_by(LISTED - 1, |a, b| b.cmp(a));
+    let last = *last;
+    let mut kept: Vec<Listed> = all.iter().filter(|(_, total)| total.sum > last).copied().collect();
+    let room = LISTED - kept.len();
+    let by_id = |a: &Listed, b: &Listed| ids.id(a.0).cmp(ids.id(b.0));
+    // Twice as many as there is room for, and the better half of them whenever they are full.
+    let mut equals: Vec<Listed> = Vec::with_capacity(2 * room);
+    let mut worst: Option<Listed> = None;
+    for listed in all.into_iter().filter(|(_, total)| total.sum == last) {
+        if worst.is_some_and(|worst| by_id(&listed, &worst) == Ordering::Greater) {
+            continue;
+        }
+        equals.push(listed);
+        if equals.len() == 2 * room {
+            let (_, last, _) = equals.select_nth_unstable_by(room - 1, by_id);
+            worst = Some(*last);
+            equals.truncate(room);
+        }
+    }
+    if equals.len() > room {
+        equals.select_nth_unstable_by(room - 1, by_id);
+        equals.truncate(room);
+    }
+    kept.extend(equals);
+    kept
 }
 
 #[cfg(test)]
@@ -184,7 +209,7 @@ mod tests {
     fn check(metric: Metric, subjects: u32, seed: u64, rounds: usize, largest: u64) {
         let ids = ids(subjects);
         let series = Series::metric(metric, metric.is_money().then_some(0));
-        let (mut totals, mut top) = (Totals::default(), Top::default());
+        let mut totals = Totals::default();
         let mut sums = vec![(0u64, 0i128); subjects as usize];
         let mut random = seed | 1;
         let mut next = |bound: u64| {
@@ -209,8 +234,7 @@ mod tests {
                 totals.add(SubjectKind::User, number, series, [effect, 0, 0], (count, sum));
             }
             let Some((_, column)) = totals.columns_mut(SubjectKind::User).next() else { continue };
-            let changed = column.unshown.take_unsorted();
-            let shown = top.update(column, Window::Days7, &changed, &ids);
+            let Some([shown, _, _]) = column.update_tops(&ids) else { continue };
             let expected = expected(&sums, &ids);
             assert_eq!(shown.total, expected.len() as u64);
             let found = shown.in_order(&ids).iter();

@@ -3,7 +3,8 @@
 
 use super::by_number::ByNumber;
 use super::series::{Series, SubjectKind};
-use crate::coliseum::Marks;
+use super::tops::{MADE_ANEW_FROM, Shown, Top};
+use crate::coliseum::board::Ids;
 use crate::projection::StoreError;
 use crate::units::Window;
 
@@ -51,35 +52,55 @@ impl<T: Copy + Default> Sparse<T> {
     }
 }
 
+/// What stands beside each other of one subject, so that an event touches one line of the cache.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Cell {
+    counts: [u32; 3],
+    /// [`UNFLUSHED`], [`UNSHOWN`], and [`listed`] by window.
+    flags: u32,
+}
+
+/// Changed since the last flush, and since the last view.
+const UNFLUSHED: u32 = 1;
+const UNSHOWN: u32 = 2;
+/// On the top list of a window.
+const fn listed(window: Window) -> u32 {
+    4 << window.index()
+}
+
 /// One series of all subjects of a kind.
 pub(super) struct Column {
     sum_is_count: bool,
-    counts: Sparse<[u32; 3]>,
+    cells: Sparse<Cell>,
     /// Empty where the sum is the count.
     sums: Sparse<[i128; 3]>,
     /// Subjects with a count over 0, by window.
     known: [u64; 3],
-    /// Changed since the last flush, and since the last view.
-    pub unflushed: Marks,
-    pub unshown: Marks,
+    unflushed: Vec<u32>,
+    unshown: Vec<u32>,
+    tops: [Top; 3],
 }
 
 impl Column {
     fn new(series: Series) -> Column {
         Column {
             sum_is_count: series.sum_is_count(),
-            counts: Sparse::new(),
+            cells: Sparse::new(),
             sums: Sparse::new(),
             known: [0; 3],
-            unflushed: Marks::default(),
-            unshown: Marks::default(),
+            unflushed: Vec::new(),
+            unshown: Vec::new(),
+            tops: Default::default(),
         }
     }
 
+    fn totals(&self, subject: u32, cell: &Cell) -> [Total; 3] {
+        let sums = if self.sum_is_count { cell.counts.map(i128::from) } else { self.sums.get(subject) };
+        Window::ALL.map(|window| Total { count: u64::from(cell.counts[window.index()]), sum: sums[window.index()] })
+    }
+
     pub fn total(&self, subject: u32, window: Window) -> Total {
-        let count = u64::from(self.counts.get(subject)[window.index()]);
-        let sum = if self.sum_is_count { i128::from(count) } else { self.sums.get(subject)[window.index()] };
-        Total { count, sum }
+        self.totals(subject, &self.cells.get(subject))[window.index()]
     }
 
     /// Subjects with a count over 0.
@@ -89,36 +110,102 @@ impl Column {
 
     /// The numbers of all subjects that may have a count over 0.
     pub fn subjects(&self) -> impl Iterator<Item = u32> {
-        let chunks = self.counts.chunks.iter().enumerate().filter(|(_, chunk)| chunk.is_some());
+        let chunks = self.cells.chunks.iter().enumerate().filter(|(_, chunk)| chunk.is_some());
         chunks.flat_map(|(chunk, _)| (chunk * CHUNK) as u32..((chunk + 1) * CHUNK) as u32)
     }
 
     fn add(&mut self, subject: u32, effect: Effect, count: u64, sum: i128) {
-        let counts = self.counts.at(subject);
-        for ((cell, effect), known) in counts.iter_mut().zip(effect).zip(&mut self.known) {
-            let before = *cell;
-            *cell = cell.wrapping_add_signed(i32::from(effect) * count as i32);
-            *known = known.wrapping_add_signed(i64::from(*cell > 0) - i64::from(before > 0));
+        let cell = self.cells.at(subject);
+        for ((counted, effect), known) in cell.counts.iter_mut().zip(effect).zip(&mut self.known) {
+            let before = *counted;
+            *counted = counted.wrapping_add_signed(i32::from(effect) * count as i32);
+            *known = known.wrapping_add_signed(i64::from(*counted > 0) - i64::from(before > 0));
         }
+        if cell.flags & UNFLUSHED == 0 {
+            self.unflushed.push(subject);
+        }
+        if cell.flags & UNSHOWN == 0 {
+            self.unshown.push(subject);
+        }
+        cell.flags |= UNFLUSHED | UNSHOWN;
         if !self.sum_is_count {
             for (cell, effect) in self.sums.at(subject).iter_mut().zip(effect) {
                 *cell += i128::from(effect) * sum;
             }
         }
-        self.unflushed.add(subject);
-        self.unshown.add(subject);
     }
 
     /// Sets what was stored; everything is shown anew.
     fn set(&mut self, subject: u32, window: usize, count: u32, sum: i128) {
-        let cell = &mut self.counts.at(subject)[window];
-        self.known[window] = self.known[window].wrapping_add_signed(i64::from(count > 0) - i64::from(*cell > 0));
-        *cell = count;
+        let cell = self.cells.at(subject);
+        let before = std::mem::replace(&mut cell.counts[window], count);
+        self.known[window] = self.known[window].wrapping_add_signed(i64::from(count > 0) - i64::from(before > 0));
+        if cell.flags & UNSHOWN == 0 {
+            cell.flags |= UNSHOWN;
+            self.unshown.push(subject);
+        }
         if !self.sum_is_count {
             self.sums.at(subject)[window] = sum;
         }
-        self.unshown.add(subject);
     }
+
+    /// Brings the top lists up to date; `None` where nothing has changed.
+    pub fn update_tops(&mut self, ids: &impl Ids) -> Option<[Shown; 3]> {
+        if self.unshown.is_empty() {
+            return None;
+        }
+        let changed = std::mem::take(&mut self.unshown);
+        let is_made_anew = changed.len() > MADE_ANEW_FROM;
+        for &subject in &changed {
+            let cell = self.cells.at(subject);
+            cell.flags &= !UNSHOWN;
+            if is_made_anew {
+                continue;
+            }
+            let cell = *cell;
+            let totals = self.totals(subject, &cell);
+            let mut flags = cell.flags;
+            for (window, top) in Window::ALL.into_iter().zip(&mut self.tops) {
+                let is_listed = top.put((subject, totals[window.index()]), flags & listed(window) != 0, ids);
+                flags = if is_listed { flags | listed(window) } else { flags & !listed(window) };
+            }
+            if flags != cell.flags {
+                self.cells.at(subject).flags = flags;
+            }
+        }
+        for window in Window::ALL {
+            let top = &self.tops[window.index()];
+            let all = if is_made_anew || top.is_too_short(self.known(window)) {
+                let all = self.subjects().map(|subject| (subject, self.total(subject, window)));
+                all.filter(|(_, total)| total.count > 0).collect()
+            } else if top.is_too_long() {
+                top.all().to_vec()
+            } else {
+                continue;
+            };
+            let before: Vec<u32> = self.tops[window.index()].all().iter().map(|(subject, _)| *subject).collect();
+            before.into_iter().for_each(|subject| self.cells.at(subject).flags &= !listed(window));
+            self.tops[window.index()].list(all, ids);
+            let now: Vec<u32> = self.tops[window.index()].all().iter().map(|(subject, _)| *subject).collect();
+            now.into_iter().for_each(|subject| self.cells.at(subject).flags |= listed(window));
+        }
+        let known = self.known;
+        let mut tops = self.tops.iter_mut().zip(known).map(|(top, known)| top.show(known));
+        Some(std::array::from_fn(|_| tops.next().expect("one for each window")))
+    }
+}
+
+/// Stands for the window where one row holds the counts of all three.
+const PACKED: u32 = 3;
+
+/// All time lowest, so that what is old is short.
+fn packed([week, month, all]: [u32; 3]) -> Total {
+    let [week, month, all] = [week, month, all].map(i128::from);
+    Total { count: 1, sum: all | month << 32 | week << 64 }
+}
+
+fn unpacked(sum: i128) -> [u32; 3] {
+    [(sum >> 64) as u32, (sum >> 32) as u32, sum as u32]
 }
 
 /// All columns, and the totals of everything.
@@ -141,6 +228,7 @@ impl Totals {
         columns.entry(series).or_insert_with(|| Column::new(series)).add(subject, effect, count, sum);
     }
 
+    /// The columns of a kind.
     pub fn columns_mut(&mut self, kind: SubjectKind) -> impl Iterator<Item = (Series, &mut Column)> {
         self.columns[kind.index()].iter_mut().map(|(series, column)| (*series, column))
     }
@@ -149,21 +237,32 @@ impl Totals {
         &self.global
     }
 
-    /// Calls `each` with what changed since the last flush: key, count and sum of one window.
+    /// Calls `each` with what changed since the last flush: key, count and sum of one window; sorted by key.
     pub fn unflushed(&mut self, each: &mut impl FnMut([u32; 3], Total)) {
         for kind in SubjectKind::LISTED {
-            for (series, column) in &mut self.columns[kind.index()] {
-                for subject in column.unflushed.take_unsorted() {
-                    for window in Window::ALL {
-                        each([series.of(kind), subject, window.index() as u32], column.total(subject, window));
+            let mut columns: Vec<(&Series, &mut Column)> = self.columns[kind.index()].iter_mut().collect();
+            columns.sort_unstable_by_key(|(series, _)| **series);
+            for (series, column) in columns {
+                let mut unflushed = std::mem::take(&mut column.unflushed);
+                unflushed.sort_unstable();
+                for subject in unflushed {
+                    let cell = column.cells.at(subject);
+                    cell.flags &= !UNFLUSHED;
+                    let cell = *cell;
+                    if column.sum_is_count {
+                        each([series.of(kind), subject, PACKED], packed(cell.counts));
+                        continue;
+                    }
+                    for (window, total) in (0..).zip(column.totals(subject, &cell)) {
+                        each([series.of(kind), subject, window], total);
                     }
                 }
             }
         }
         if std::mem::take(&mut self.global_unflushed) {
             for (series, totals) in &self.global {
-                for (window, total) in totals.iter().enumerate() {
-                    each([series.of(SubjectKind::Global), 0, window as u32], *total);
+                for (window, total) in (0..).zip(totals) {
+                    each([series.of(SubjectKind::Global), 0, window], *total);
                 }
             }
         }
@@ -174,16 +273,23 @@ impl Totals {
         let damaged = || StoreError("the coliseum tables: a total is none; the projection is rebuilt".into());
         let (kind, series) = Series::split(key[0]).ok_or_else(damaged)?;
         let window = key[2] as usize;
-        if window >= Window::ALL.len() {
-            return Err(damaged());
-        }
+        let is_window = window < Window::ALL.len();
         if kind == SubjectKind::Global {
-            self.global.entry(series).or_default()[window] = total;
+            *self.global.entry(series).or_default().get_mut(window).ok_or_else(damaged)? = total;
             return Ok(());
         }
-        let count = u32::try_from(total.count).map_err(|_| damaged())?;
         let columns = &mut self.columns[kind.index()];
-        columns.entry(series).or_insert_with(|| Column::new(series)).set(key[1], window, count, total.sum);
+        let column = columns.entry(series).or_insert_with(|| Column::new(series));
+        if key[2] == PACKED && column.sum_is_count {
+            let counts = unpacked(total.sum);
+            (0..).zip(counts).for_each(|(window, count)| column.set(key[1], window, count, 0));
+            return Ok(());
+        }
+        if !is_window || column.sum_is_count {
+            return Err(damaged());
+        }
+        let count = u32::try_from(total.count).map_err(|_| damaged())?;
+        column.set(key[1], window, count, total.sum);
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! What readers ask of the metrics of one prefix of the log.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Words;
@@ -28,7 +28,7 @@ pub struct MetricsView {
     pub(super) events: Arc<Names>,
     pub(super) base_currency: Arc<str>,
     /// An error is kept until somebody needs the rows.
-    pub(super) rows: Result<Snapshot<5>, String>,
+    pub(super) rows: Result<(Snapshot<5>, Snapshot<4>), String>,
     /// What `rows` does not hold: facts in the order of the log, and the points of artists.
     pub(super) facts: Vec<Arc<Vec<Fact>>>,
     pub(super) points: Vec<Arc<Slab>>,
@@ -141,7 +141,7 @@ impl MetricsView {
         }
         let after = window.minutes().map(|minutes| self.minute.get() - minutes);
         let mut total = Total::default();
-        self.of(kind, subject).scan(series, after, None, &mut |row| total.add(1, row.count, row.sum))?;
+        self.of(kind, subject).days(series, (after, None), &mut |row| total.add(1, row.count, row.sum))?;
         Ok(total)
     }
 
@@ -180,54 +180,54 @@ impl MetricsView {
             start => start + granularity.minutes() - 1,
         };
         let range = (from.map(before), to.map(before));
-        let mut buckets = self.gather(kind, subject, range, |minute| granularity.start_of(minute))?;
+        let by_day = granularity != Granularity::Hour;
+        let mut buckets = self.gather(kind, subject, range, by_day, |minute| granularity.start_of(minute))?;
         buckets.retain(|_, bucket| !bucket.metrics.is_empty() || bucket.domains != [0; 4]);
         Ok(buckets)
     }
 
     /// What happened to a subject after a minute, or ever.
     pub fn since(&self, kind: SubjectKind, subject: u32, after: Option<i64>) -> Result<Bucket, StoreError> {
-        let mut buckets = self.gather(kind, subject, (after, None), |_| 0)?;
+        let mut buckets = self.gather(kind, subject, (after, None), true, |_| 0)?;
         Ok(buckets.remove(&0).unwrap_or_default())
     }
 
-    /// What happened to a subject with `after < minute <= last`, by what `start_of` makes of the minute.
+    /// What happened to a subject with `after < minute <= last`, by what `start_of` makes of the minute, or of the first
+    /// minute of the day where `by_day`.
     fn gather(
         &self,
         kind: SubjectKind,
         subject: u32,
-        (after, last): (Option<i64>, Option<i64>),
+        range: (Option<i64>, Option<i64>),
+        by_day: bool,
         start_of: impl Fn(i64) -> i64,
     ) -> Result<BTreeMap<i64, Bucket>, StoreError> {
         let mut buckets: BTreeMap<i64, Bucket> = BTreeMap::new();
-        let currencies = self.words.currencies.hold();
-        let mut names: HashMap<u32, Arc<str>> = HashMap::new();
-        let mut take = |row: &Row<5>| {
-            let Some((_, series)) = Series::split(row.key[1]) else { return };
-            let bucket = buckets.entry(start_of(minute_of(row.key[2], row.key[4]))).or_default();
-            if let Some(domain) = series.as_domain() {
-                bucket.domains[domain.index()] += row.sum;
-            } else if let Some((metric, currency)) = series.as_metric() {
-                let name = |number| names.entry(number).or_insert_with(|| currencies.name(number).into()).clone();
-                bucket.metrics.entry((metric, currency.map(name))).or_default().add(1, row.count, row.sum);
-            }
-        };
         let of = self.of(kind, subject);
-        for metric in Metric::ALL.into_iter().filter(|metric| !metric.is_money()) {
-            of.scan(Series::metric(metric, None), after, last, &mut take)?;
-        }
-        if kind == SubjectKind::Artist {
-            for domain in Domain::ALL {
-                of.scan(Series::domain(domain), after, last, &mut take)?;
+        let money = of.money()?.into_iter();
+        let metrics = Metric::ALL.into_iter().filter(|metric| !metric.is_money());
+        let metrics = metrics.map(|metric| Series::metric(metric, None)).chain(money);
+        let domains = Domain::ALL.into_iter().filter(|_| kind == SubjectKind::Artist).map(Series::domain);
+        for series in metrics.chain(domains) {
+            let metric = series.as_metric();
+            let metric = metric.map(|(metric, currency)| {
+                (metric, currency.map(|number| Arc::from(self.words.currencies.hold().name(number))))
+            });
+            let mut add = |minute: i64, count: u64, sum: i128| {
+                let bucket = buckets.entry(start_of(minute)).or_default();
+                match (&metric, series.as_domain()) {
+                    (Some(metric), _) => bucket.metrics.entry(metric.clone()).or_default().add(1, count, sum),
+                    (None, Some(domain)) => bucket.domains[domain.index()] += sum,
+                    (None, None) => {}
+                }
+            };
+            match by_day {
+                true => of.days(series, range, &mut |row| add(minute_of(row.key[2], 0), row.count, row.sum))?,
+                false => of.scan(series, range.0, range.1, &mut |row| {
+                    add(minute_of(row.key[2], row.key[4]), row.count, row.sum);
+                })?,
             }
         }
-        let (first, end) = (Series::MONEY.of(kind), Series::LAST.of(kind));
-        of.rows(&[subject, first, 0, 0, 0], &[subject, end, u32::MAX, u32::MAX, u32::MAX], &mut |row| {
-            let minute = minute_of(row.key[2], row.key[4]);
-            if after.is_none_or(|after| minute > after) && last.is_none_or(|last| minute <= last) {
-                take(row);
-            }
-        })?;
         Ok(buckets)
     }
 
@@ -235,7 +235,7 @@ impl MetricsView {
     pub fn points(&self, artist: u32, domain: Domain, after: i64, last: i64) -> Result<i128, StoreError> {
         let mut sum = 0;
         let of = self.of(SubjectKind::Artist, artist);
-        of.scan(Series::domain(domain), Some(after), Some(last), &mut |row| sum += row.sum)?;
+        of.days(Series::domain(domain), (Some(after), Some(last)), &mut |row| sum += row.sum)?;
         Ok(sum)
     }
 
@@ -265,7 +265,7 @@ impl MetricsView {
 pub(super) struct Of<'v> {
     kind: SubjectKind,
     subject: u32,
-    stored: &'v Result<Snapshot<5>, String>,
+    stored: &'v Result<(Snapshot<5>, Snapshot<4>), String>,
     /// Sorted.
     unstored: Vec<Row<5>>,
 }
@@ -293,11 +293,77 @@ impl Of<'_> {
         })
     }
 
-    fn rows(&self, first: &[u32; 5], last: &[u32; 5], each: &mut impl FnMut(&Row<5>)) -> Result<(), StoreError> {
-        let stored = self.stored.as_ref().map_err(|problem| StoreError(problem.clone()))?;
-        stored.scan(first, last, each)?;
+    fn stored(&self) -> Result<&(Snapshot<5>, Snapshot<4>), StoreError> {
+        self.stored.as_ref().map_err(|problem| StoreError(problem.clone()))
+    }
+
+    /// The rows of one series with `after < minute <= last`, without their minutes: those of whole days are read by the day.
+    /// A day and member may come more than once.
+    pub fn days(
+        &self,
+        series: Series,
+        (after, last): (Option<i64>, Option<i64>),
+        each: &mut impl FnMut(&Row<4>),
+    ) -> Result<(), StoreError> {
+        let mut of_minutes = |row: &Row<5>| {
+            let [subject, series, day, member, _] = row.key;
+            each(&Row { key: [subject, series, day, member], count: row.count, sum: row.sum });
+        };
+        let day_start = |minute: i64| minute.div_euclid(MINUTES_PER_DAY) * MINUTES_PER_DAY;
+        // The minutes before the first whole day and behind the last one.
+        let first_whole = after.map(|after| day_start(after + MINUTES_PER_DAY));
+        let end_whole = last.map(|last| day_start(last + 1));
+        let none_is_whole = first_whole.zip(end_whole).is_some_and(|(first, end)| first >= end);
+        if self.kind == SubjectKind::User || none_is_whole {
+            return self.scan(series, after, last, &mut of_minutes);
+        }
+        if let Some(first_whole) = first_whole {
+            self.scan(series, after, Some(first_whole - 1), &mut of_minutes)?;
+        }
+        if let Some(end_whole) = end_whole {
+            self.scan(series, Some(end_whole - 1), last, &mut of_minutes)?;
+        }
+        let number = series.of(self.kind);
+        let first_day = first_whole.map_or(0, |first| key_of(first)[0]);
+        let last_day = end_whole.map_or(u32::MAX, |end| key_of(end - 1)[0]);
+        let (first, last) = ([self.subject, number, first_day], [self.subject, number, last_day]);
+        let unstored = |key: [u32; 3], member: u32| [key[0], key[1], key[2], member, member];
+        self.unstored(&unstored(first, 0), &unstored(last, u32::MAX)).iter().for_each(of_minutes);
+        let day = |key: [u32; 3], member: u32| [key[0], key[1], key[2], member];
+        self.stored()?.1.scan(&day(first, 0), &day(last, u32::MAX), each)
+    }
+
+    /// The series of money that there are: few, of the many that there could be.
+    fn money(&self) -> Result<BTreeSet<Series>, StoreError> {
+        let mut found = BTreeSet::new();
+        let mut note = |number: u32| {
+            if let Some((_, series)) = Series::split(number) {
+                found.insert(series);
+            }
+        };
+        let (first, last) = (Series::MONEY.of(self.kind), Series::LAST.of(self.kind));
+        let (first, last) = ([self.subject, first, 0, 0, 0], [self.subject, last, u32::MAX, u32::MAX, u32::MAX]);
+        match self.kind {
+            SubjectKind::User => self.rows(&first, &last, &mut |row| note(row.key[1]))?,
+            _ => {
+                let of_days = |key: [u32; 5]| [key[0], key[1], key[2], key[3]];
+                self.stored()?.1.scan(&of_days(first), &of_days(last), &mut |row| note(row.key[1]))?;
+                self.unstored(&first, &last).iter().for_each(|row| note(row.key[1]));
+            }
+        }
+        Ok(found)
+    }
+
+    /// What is not stored, of a range of keys.
+    fn unstored(&self, first: &[u32; 5], last: &[u32; 5]) -> &[Row<5>] {
         let start = self.unstored.partition_point(|row| row.key < *first);
-        self.unstored[start..].iter().take_while(|row| row.key <= *last).for_each(each);
+        let end = self.unstored.partition_point(|row| row.key <= *last);
+        &self.unstored[start..end.max(start)]
+    }
+
+    fn rows(&self, first: &[u32; 5], last: &[u32; 5], each: &mut impl FnMut(&Row<5>)) -> Result<(), StoreError> {
+        self.stored()?.0.scan(first, last, each)?;
+        self.unstored(first, last).iter().for_each(each);
         Ok(())
     }
 }

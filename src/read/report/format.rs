@@ -119,3 +119,37 @@ pub fn escaped(text: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_as_a_person_writes_them() {
+        for (micro, shown) in [
+            (0, "0"),
+            (1_500_000, "1.5"),
+            (-1_500_000, "-1.5"),
+            (1_234_567_890_000, "1,234,567.89"),
+            (4_999, "0"),
+            (5_000, "0.01"),
+            (-4_999, "0"),
+            (999_995_000, "1,000"),
+        ] {
+            assert_eq!(points(MicroPoints::new(micro)), shown, "{micro}");
+        }
+        for (cents, shown) in [(0, "0.00"), (5, "0.05"), (-123_456, "-1,234.56"), (100_000_000, "1,000,000.00")] {
+            assert_eq!(money(cents), shown);
+        }
+        assert_eq!((percent(Some(0.375)), percent(None)), ("37.5 %".to_owned(), "–".to_owned()));
+        assert_eq!(money_per(Some(6429.4)), "64.29");
+        assert_eq!(sum(Metric::VotesCast, 2_500_000), "2.5");
+        assert_eq!(sum(Metric::MoneySpent, 250), "2.50");
+        assert_eq!(sum(Metric::Shares, 1_250), "1,250");
+    }
+
+    #[test]
+    fn nothing_from_outside_is_markup() {
+        assert_eq!(escaped("<a b=\"c\" d='e'>&\u{1}"), "&lt;a b=&quot;c&quot; d=&#39;e&#39;&gt;&amp; ");
+    }
+}

@@ -170,7 +170,7 @@ fn strengths(page: &mut String, report: &Report) {
             .collect();
         let name = domain_name(domain);
         let title = format!("{name} points by {each}");
-        let chart = svg::columns(&title, COLORS[domain.index()], &bars, &axis);
+        let chart = svg::columns(svg::HALF, &title, COLORS[domain.index()], &bars, &axis);
         let _ = writeln!(page, "<figure><figcaption>{} · {name}</figcaption>{chart}</figure>", domain.upper());
     }
     page.push_str("</div>\n</section>\n");
@@ -185,7 +185,7 @@ fn revenue(page: &mut String, report: &Report) {
             value: *cents as f64 / 100.0,
         })
         .collect();
-    let chart = svg::columns("Revenue by week", COLORS[2], &bars, &axis);
+    let chart = svg::columns(svg::WHOLE, "Revenue by week", COLORS[2], &bars, &axis);
     let _ = writeln!(
         page,
         "<section>\n<h2>Revenue by week</h2>\n<p class=\"note\">Money spent less refunds, in {currency}, weeks from Monday. Other currencies stand under Activity.</p>\n<figure>{chart}</figure>\n</section>"
@@ -251,7 +251,7 @@ fn metrics(page: &mut String, report: &Report) {
         page.push_str("<p>Nothing in this period.</p>\n</section>\n");
         return;
     }
-    page.push_str("<table>\n<thead><tr><th scope=\"col\">What</th><th scope=\"col\" class=\"number\">Events</th><th scope=\"col\" class=\"number\">Sum</th></tr></thead>\n<tbody>\n");
+    page.push_str("<table class=\"activity\">\n<thead><tr><th scope=\"col\">What</th><th scope=\"col\" class=\"number\">Events</th><th scope=\"col\" class=\"number\">Sum</th></tr></thead>\n<tbody>\n");
     for ((metric, currency), total) in &report.period.metrics {
         let unit =
             currency.as_deref().map_or_else(String::new, |currency| format!("{} ", escaped(&currency.to_uppercase())));
@@ -270,7 +270,7 @@ fn notes(page: &mut String, report: &Report) {
     let currency = currency(report);
     let _ = writeln!(
         page,
-        "<footer>\n<p>Times are UTC; the period is {}, to the minute. Charts show whole days and weeks, the last of them up to now. A fan is a user who attended, paid, voted, played, favorited, followed or shared. Revenue is money spent less refunds in {currency}, not converted from other currencies. Genre diversity is 1 − Σp² over the genres’ shares p; effective genres and cities are exp(−Σ p ln p).</p>\n</footer>",
+        "<footer>\n<p>Times are UTC; the period is {}, to the minute. Charts show whole days and weeks, the last of them up to now, and ten years at most. A fan is a user who attended, paid, voted, played, favorited, followed or shared. Revenue is money spent less refunds in {currency}, not converted from other currencies. Genre diversity is 1 − Σp² over the genres’ shares p; effective genres and cities are exp(−Σ p ln p).</p>\n</footer>",
         escaped(&period(report.days)),
     );
 }

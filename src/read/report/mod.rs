@@ -140,22 +140,54 @@ fn standings(view: &View, artist: ArtistNo) -> Result<[[Standing; 3]; 4], ReadFa
     Ok([of_domain(a)?, of_domain(t)?, of_domain(g)?, of_domain(c)?])
 }
 
-/// Every bucket from `first` (or the first that has something) up to now or the last, those with nothing too.
+/// Every bucket from `first` (or the first that has something) up to now or the last, those with nothing too; the last
+/// [`BUCKETS_MAX`] of them.
 fn filled<T: Default>(
     mut buckets: BTreeMap<i64, T>,
     first: Option<i64>,
     now: i64,
     granularity: Granularity,
 ) -> Vec<(Timestamp, T)> {
-    let Some(mut start) = first.or_else(|| buckets.keys().next().copied()) else { return Vec::new() };
+    let Some(first) = first.or_else(|| buckets.keys().next().copied()) else { return Vec::new() };
     let last = buckets.keys().next_back().copied().unwrap_or(now).max(granularity.start_of(now));
+    let length = granularity.minutes();
+    let mut start = first.max(last - (BUCKETS_MAX - 1) * length);
     let mut all = Vec::new();
-    while start <= last && all.len() < BUCKETS_MAX {
+    while start <= last {
         all.push((Minute::new(start).start(), buckets.remove(&start).unwrap_or_default()));
-        start += granularity.minutes();
+        start += length;
     }
     all
 }
 
-/// Twenty years of weeks: a chart with more says nothing any more.
-const BUCKETS_MAX: usize = 1_100;
+/// Ten years of weeks: a chart with more says nothing any more.
+const BUCKETS_MAX: i64 = 520;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WEEK: i64 = 7 * MINUTES_PER_DAY;
+    /// A Monday.
+    const MONDAY: i64 = 4 * MINUTES_PER_DAY;
+
+    fn starts(buckets: &[i64], first: Option<i64>, now: i64) -> Vec<(i64, i64)> {
+        let buckets = buckets.iter().map(|start| (*start, 1)).collect();
+        let filled = filled::<i64>(buckets, first, now, Granularity::Week);
+        filled.into_iter().map(|(start, value)| (start.minute().get(), value)).collect()
+    }
+
+    #[test]
+    fn buckets_with_nothing_are_there_and_the_latest_are_kept() {
+        let now = MONDAY + 3 * WEEK + 5;
+        let expected: Vec<(i64, i64)> = (0..4).map(|week| (MONDAY + week * WEEK, i64::from(week == 1))).collect();
+        assert_eq!(starts(&[MONDAY + WEEK], Some(MONDAY), now), expected);
+        assert_eq!(starts(&[MONDAY + WEEK], None, now), expected[1..]);
+        assert_eq!(starts(&[], None, now), []);
+        let long = starts(&[MONDAY], None, MONDAY + 3_000 * WEEK);
+        assert_eq!((long.len() as i64, long[0].1), (BUCKETS_MAX, 0));
+        assert_eq!(long[long.len() - 1].0, MONDAY + 3_000 * WEEK);
+        let ahead = starts(&[MONDAY + WEEK], Some(MONDAY), MONDAY + 5);
+        assert_eq!(ahead.len(), 2, "an event a little ahead of the clock is shown");
+    }
+}

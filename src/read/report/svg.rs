@@ -12,23 +12,27 @@ pub struct Bar {
     pub value: f64,
 }
 
-const WIDTH: f64 = 640.0;
-const HEIGHT: f64 = 150.0;
-const LEFT: f64 = 64.0;
+/// Widths of charts that stand alone, and of two side by side: in the pixels that they are mostly shown at.
+pub const WHOLE: f64 = 760.0;
+pub const HALF: f64 = 370.0;
+const HEIGHT: f64 = 140.0;
+const LEFT: f64 = 48.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 22.0;
-/// Labels under the bars, at most.
-const LABELS_MAX: usize = 6;
+/// What the text of a tick takes from above to below.
+const TICK: f64 = 12.0;
+/// What a label under the bars takes.
+const LABEL: f64 = 86.0;
 
 /// Bars from left to right over time, with an axis that holds zero. `axis` writes a value of the axis.
-pub fn columns(title: &str, color: &str, bars: &[Bar], axis: &dyn Fn(f64) -> String) -> String {
+pub fn columns(width: f64, title: &str, color: &str, bars: &[Bar], axis: &dyn Fn(f64) -> String) -> String {
     let high = bars.iter().map(|bar| bar.value).fold(0.0, f64::max);
     let low = bars.iter().map(|bar| bar.value).fold(0.0, f64::min);
     let (low, high) = (rounded(low), if high == low { 1.0 } else { rounded(high) });
     let y = |value: f64| TOP + (high - value) / (high - low) * (HEIGHT - TOP - BOTTOM);
-    let mut svg = open(title, WIDTH, HEIGHT);
+    let mut svg = open(title, width, HEIGHT);
     let mut marks = vec![high, 0.0];
-    if low < 0.0 {
+    if low < 0.0 && y(low) - y(0.0) > TICK {
         marks.push(low);
     }
     if high > 0.0 {
@@ -39,29 +43,30 @@ pub fn columns(title: &str, color: &str, bars: &[Bar], axis: &dyn Fn(f64) -> Str
         let class = if mark == 0.0 { "axis" } else { "grid" };
         let _ = write!(
             svg,
-            r#"<line class="{class}" x1="{LEFT}" x2="{WIDTH}" y1="{at:.1}" y2="{at:.1}"/><text class="tick" x="{:.1}" y="{:.1}" text-anchor="end">{text}</text>"#,
+            r#"<line class="{class}" x1="{LEFT}" x2="{width}" y1="{at:.1}" y2="{at:.1}"/><text class="tick" x="{:.1}" y="{:.1}" text-anchor="end">{text}</text>"#,
             LEFT - 6.0,
             at + 3.5,
         );
     }
-    let step = (WIDTH - LEFT) / bars.len().max(1) as f64;
-    let width = (step * 0.78).min(36.0);
+    let step = (width - LEFT) / bars.len().max(1) as f64;
+    let thick = (step * 0.78).min(36.0);
     for (index, bar) in bars.iter().enumerate() {
-        let x = LEFT + step * (index as f64 + 0.5) - width / 2.0;
+        let x = LEFT + step * (index as f64 + 0.5) - thick / 2.0;
         let (top, bottom) = (y(bar.value.max(0.0)), y(bar.value.min(0.0)));
         let _ = write!(
             svg,
-            r#"<rect x="{x:.2}" y="{top:.1}" width="{width:.2}" height="{:.1}" fill="{color}"><title>{}: {}</title></rect>"#,
+            r#"<rect x="{x:.2}" y="{top:.1}" width="{thick:.2}" height="{:.1}" fill="{color}"><title>{}: {}</title></rect>"#,
             bottom - top,
             escaped(&bar.label),
             escaped(&bar.figure),
         );
     }
-    let every = bars.len().div_ceil(LABELS_MAX).max(1);
+    let room = ((width - LEFT) / LABEL).max(1.0) as usize;
+    let every = bars.len().div_ceil(room).max(1);
     for (index, bar) in bars.iter().enumerate().step_by(every) {
         let x = LEFT + step * (index as f64 + 0.5);
-        let anchor = if x + 30.0 > WIDTH { "end" } else { "middle" };
-        let x = if anchor == "end" { WIDTH } else { x };
+        let anchor = if x + LABEL / 2.0 > width { "end" } else { "middle" };
+        let x = if anchor == "end" { width } else { x };
         let _ = write!(
             svg,
             r#"<text class="tick" x="{x:.1}" y="{:.1}" text-anchor="{anchor}">{}</text>"#,
@@ -74,11 +79,11 @@ pub fn columns(title: &str, color: &str, bars: &[Bar], axis: &dyn Fn(f64) -> Str
 }
 
 const ROW: f64 = 24.0;
-const NAME: f64 = 128.0;
-const FIGURE: f64 = 84.0;
-const ROWS_WIDTH: f64 = 420.0;
+const NAME: f64 = 124.0;
+const FIGURE: f64 = 96.0;
+const ROWS_WIDTH: f64 = HALF;
 /// Characters of a name that have room.
-const NAME_CHARS: usize = 19;
+const NAME_CHARS: usize = 16;
 
 /// Bars from the top down, each with its name and its figure; the longest fills the width.
 pub fn rows(title: &str, color: &str, bars: &[Bar]) -> String {
