@@ -4,12 +4,17 @@
 //! 2. The idempotency index: each run of keys holds exactly the keys of its range, and no key of the log stands twice. The
 //!    keys behind the last run are in the writer's memory, which every start fills from the log; they count for the second.
 //! 3. The entry indexes of sealed segments: every block, and against the index that the entries give.
-//! 4. The projections: all boards of one view ([`recompute`]), the money of every artist ([`treasury`]) and every fan
-//!    ([`mediaid`]) against plain recomputations from the log, which share the rules of scoring with the projections and
-//!    nothing of their windows, totals, orders and tables; and that each projection holds what the log holds.
+//! 4. The projections: all boards, profiles and line-ups of one view ([`recompute`]) and all that it counts ([`counted`]),
+//!    the money of every artist ([`treasury`]) and every fan ([`mediaid`]) against plain recomputations from the log, which
+//!    share the rules of scoring with the projections and nothing of their windows, totals, orders and tables; and that
+//!    each projection holds what the log holds. Boards as of a past time and the attendances that late line-ups credit
+//!    are not read: what they were made into is.
 //!
 //! It only reads, so it runs beside the daemon; it checks the log to its end, and one view of each projection. In memory it
-//! takes the keys that are in no run yet, and what the recomputations sum up.
+//! takes the keys that are in no run yet, and what the recomputations sum up: of the coliseum about 150 bytes for each
+//! user, artist and event and each metric and currency that it has, 50 for each day of an artist and each of the same,
+//! 8 for each fan and day of an artist (twice in the last 30 days), and each attendance with all whom it credits. A
+//! release build took 24 s and 0.8 GB for 300,000 entries of 60,000 users, 3,000 artists and many late line-ups.
 
 mod counted;
 mod differences;

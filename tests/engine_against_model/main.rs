@@ -173,6 +173,15 @@ impl Pair {
         self.check_answers();
         compare::entries(self.client(), &self.model);
         compare::consumers(self.client(), &self.model);
+        self.check_verify();
+    }
+
+    /// The daemon's own recomputation finds nothing either.
+    fn check_verify(&self) {
+        let answer = self.client().post("/api/admin/verify", b"");
+        let verdict = Json::parse(answer.text().lines().last().expect("a verdict")).expect("JSON");
+        assert!(verdict.at("ok").as_bool(), "{}", verdict.render());
+        assert_eq!(verdict.at("entries").as_integer() as u64, self.model.head());
     }
 }
 
@@ -271,6 +280,7 @@ fn answers_stay_exact_over_many_small_segments() {
         }
         pair.check_boards();
         pair.check_answers();
+        pair.check_verify();
         let exported = harness::export(pair.client());
         assert_eq!(exported.len(), pair.model.entries.len());
         for (found, wanted) in exported.iter().zip(&pair.model.entries) {
