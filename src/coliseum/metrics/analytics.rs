@@ -116,22 +116,24 @@ impl MetricsView {
         let mut plays: BTreeMap<u32, u64> = BTreeMap::new();
         of.members(Series::GENRES, after, &mut |_, genre, count| *plays.entry(genre).or_default() += count)?;
         let ungiven = plays.remove(&0).unwrap_or(0);
-        let mut weights: BTreeMap<String, f64> = BTreeMap::new();
+        // In whole parts of a play, of which each has as many as the profile has genres: fractions would not add up.
+        let parts = card.genres.len().max(1) as u64;
+        let mut weights: BTreeMap<String, u64> = BTreeMap::new();
         let names = self.words.genres.hold();
         for (genre, count) in plays {
-            *weights.entry(names.name(genre - 1).to_owned()).or_default() += count as f64;
+            *weights.entry(names.name(genre - 1).to_owned()).or_default() += count * parts;
         }
         drop(names);
         if ungiven > 0 {
             for genre in &card.genres {
-                *weights.entry(genre.to_string()).or_default() += ungiven as f64 / card.genres.len() as f64;
+                *weights.entry(genre.to_string()).or_default() += ungiven;
             }
         }
-        let all: f64 = weights.values().sum();
-        let mut shares: Vec<Share> =
-            weights.into_iter().map(|(genre, weight)| Share { genre, share: weight / all }).collect();
-        shares.sort_by(|a, b| b.share.total_cmp(&a.share).then_with(|| a.genre.cmp(&b.genre)));
-        Ok(shares)
+        let all: u64 = weights.values().sum();
+        let mut weights: Vec<(String, u64)> = weights.into_iter().collect();
+        weights.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        let share = |(genre, weight)| Share { genre, share: weight as f64 / all as f64 };
+        Ok(weights.into_iter().map(share).collect())
     }
 
     fn reach(&self, of: &Of<'_>, after: Option<i64>) -> Result<Reach, StoreError> {

@@ -27,7 +27,7 @@ impl Stored {
             at_corrected: false,
             event_type: self.kind(),
             message_id: "m",
-            user_id: "u",
+            user_id: self.user_id(),
             session_id: None,
             device_id: None,
             source: "api",
@@ -37,6 +37,9 @@ impl Stored {
     }
     pub fn kind(&self) -> &str {
         self.payload["type"].as_str().expect("every payload has a type")
+    }
+    pub fn user_id(&self) -> &str {
+        self.text_of("userId").expect("every payload has a user")
     }
     pub fn text_of(&self, key: &str) -> Option<&str> {
         self.payload.get(key).and_then(Value::as_str)
@@ -135,6 +138,8 @@ pub struct Model {
     pub unconverted: u64,
     /// In the order in which they were first named.
     pub artists: Vec<String>,
+    /// Whom each entry credits, by seq: late line-ups too.
+    pub credits: BTreeMap<u64, Vec<String>>,
     pub cards: BTreeMap<String, (String, Vec<String>, Option<String>)>,
     pub lineups: BTreeMap<String, Vec<String>>,
 }
@@ -142,7 +147,6 @@ pub struct Model {
 impl Model {
     pub fn of(entries: &[Stored]) -> Model {
         let mut model = Model::default();
-        let mut credited: BTreeMap<u64, Vec<String>> = BTreeMap::new();
         for (index, entry) in entries.iter().enumerate() {
             let mut artists = entry.own_credits();
             artists.iter().for_each(|artist| model.name(artist));
@@ -155,7 +159,7 @@ impl Model {
                 for earlier in entries[..index].iter().filter(|e| e.kind() == "concierto.event_attended") {
                     if earlier.text_of("eventId") == Some(&event) {
                         for artist in &new {
-                            let known = credited.get_mut(&earlier.seq).expect("every attendance is noted");
+                            let known = model.credits.get_mut(&earlier.seq).expect("every entry is noted");
                             if !known.contains(artist) {
                                 known.push(artist.clone());
                                 model.score(earlier, artist, entry);
@@ -171,7 +175,6 @@ impl Model {
                         artists.push(artist.clone());
                     }
                 }
-                credited.insert(entry.seq, artists.clone());
             }
             if entry.kind() == "artist.profile_updated" {
                 let card = model.cards.entry(artists[0].clone()).or_default();
@@ -182,6 +185,7 @@ impl Model {
                 card.2 = entry.text_of("homeCity").map(String::from).or(card.2.take());
             }
             artists.iter().for_each(|artist| model.score(entry, artist, entry));
+            model.credits.insert(entry.seq, artists);
             let condition = entry.kind().starts_with("treasury.money_spent")
                 || entry.kind() == "treasury.money_refunded"
                 || entry.payload["role"] == "artist";

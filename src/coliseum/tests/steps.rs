@@ -9,8 +9,13 @@ use super::MINUTE_MICROS;
 pub enum Step {
     Apply(Value, At),
     Tick(i64),
-    Flush { early: bool },
+    /// With how far the clock goes between the flush and its commit; `None`: nothing happens there.
+    Flush {
+        early: Option<i64>,
+    },
     Check,
+    /// Keeps a view, to be looked into at the end.
+    Hold,
     Reopen,
 }
 
@@ -31,6 +36,19 @@ pub fn event() -> impl Strategy<Value = String> {
     prop::sample::select(vec!["e1", "e2", "e3"]).prop_map(String::from)
 }
 
+fn user() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec!["u", "v", "U", "ü"])
+}
+
+/// Some are one city, some are none.
+fn city() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec!["Turin", " turin\u{2003}", "TURIN", "Malmö", "MALMÖ", " ", "Zürich", "ΟΔΟΣ"])
+}
+
+fn genre() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec!["pop", "Pop", "", "jazz", "é"])
+}
+
 pub fn without_nulls(mut payload: Value) -> Value {
     payload.as_object_mut().expect("an object").retain(|_, value| !value.is_null());
     payload
@@ -49,36 +67,45 @@ pub fn payload() -> impl Strategy<Value = Value> {
     ]);
     let weight =
         prop::sample::select(vec![None, Some(json!(1)), Some(json!(2.5)), Some(json!(0.000001)), Some(json!(1000))]);
+    let plan = prop::sample::select(vec!["free", "basic", "pro", "enterprise"]);
+    let domains = prop::sample::subsequence(vec!["C", "A", "G", "T"], 0..=4);
     let duration = prop::sample::select(vec![None, Some(json!(29.999)), Some(json!(30)), Some(json!(0))]);
     let target = prop::sample::select(vec!["artist", "venue", "user"]);
-    prop_oneof![
-        4 => (event(), tier, prop::option::of(artist()), prop::option::of(prop::collection::vec(artist(), 1..3)))
-            .prop_map(|(e, tier, a, list)| json!({"type": "concierto.event_attended", "eventId": e, "city": "Turin",
+    let event = prop_oneof![
+        4 => (event(), tier, city(), prop::option::of(artist()), prop::option::of(prop::collection::vec(artist(), 1..3)))
+            .prop_map(|(e, tier, c, a, list)| json!({"type": "concierto.event_attended", "eventId": e, "city": c,
                 "ticketTier": tier, "artistId": a, "artistIds": list})),
         4 => (event(), prop::collection::vec(artist(), 1..4))
             .prop_map(|(e, list)| json!({"type": "concierto.event_scheduled", "eventId": e, "artistIds": list})),
-        3 => (money, 1i64..5000, currency, prop::option::of(artist())).prop_map(|((kind, role), cents, currency, a)|
-            json!({"type": kind, "amountCents": cents, "currency": currency, "role": role, "artistId": a})),
+        4 => (money, 1i64..5000, currency, prop::option::of(artist()), prop::option::of(event())).prop_map(
+            |((kind, role), cents, currency, a, e)| json!({"type": kind, "amountCents": cents, "currency": currency,
+                "role": role, "artistId": a, "eventId": e})),
         1 => (artist(), Just(1_000_000_000_000i64)).prop_map(|(a, cents)|
             json!({"type": "treasury.money_spent", "amountCents": cents, "currency": "eur", "artistId": a})),
-        4 => (artist(), weight).prop_map(|(a, weight)|
-            json!({"type": "coliseum.vote_cast", "artistId": a, "eventId": "e1", "weight": weight})),
-        2 => (artist(), duration).prop_map(|(a, duration)|
+        4 => (artist(), event(), weight).prop_map(|(a, e, weight)|
+            json!({"type": "coliseum.vote_cast", "artistId": a, "eventId": e, "weight": weight})),
+        4 => (artist(), duration, prop::option::of(genre()), prop::option::of(city())).prop_map(|(a, duration, g, c)|
             json!({"type": "player.track_played", "trackId": "t", "artistId": a, "artistName": "ignored",
-                "durationSeconds": duration})),
+                "durationSeconds": duration, "genre": g, "city": c})),
         1 => artist().prop_map(|a| json!({"type": "player.track_favorited", "trackId": "t", "artistId": a})),
         2 => (artist(), target.clone()).prop_map(|(a, target)|
             json!({"type": "social.follow", "targetId": a, "targetType": target})),
         2 => (artist(), target, prop::option::of(artist())).prop_map(|(a, target, credited)|
             json!({"type": "social.share", "targetId": a, "targetType": target, "platform": "x", "artistId": credited})),
-        2 => (artist(), prop::option::of(prop::collection::vec("[a-c]", 0..3)), prop::option::of("[a-c]"))
+        2 => (artist(), prop::option::of(prop::collection::vec(genre(), 0..7)), prop::option::of("[a-c]"))
             .prop_map(|(a, genres, city)| json!({"type": "artist.profile_updated", "artistId": a,
                 "artistName": format!("{a}!"), "genres": genres, "homeCity": city})),
         2 => (prop::bool::ANY, artist(), prop::collection::vec(artist(), 0..3)).prop_map(|(named, a, list)| {
             json!({"type": if named { "custom.named" } else { "custom.unnamed" }, "artistId": a, "artistIds": list})
         }),
-    ]
-    .prop_map(without_nulls)
+        1 => (plan, prop::option::of(domains), prop::option::of(0u64..600)).prop_map(|(plan, domains, depth)|
+            json!({"type": "coliseum.entitlement_changed", "plan": plan, "domains": domains,
+                "leaderboardDepth": depth})),
+    ];
+    (event, user()).prop_map(|(mut payload, user)| {
+        payload["userId"] = json!(user);
+        without_nulls(payload)
+    })
 }
 
 pub fn at() -> impl Strategy<Value = At> {
@@ -93,12 +120,17 @@ pub fn at() -> impl Strategy<Value = At> {
 
 pub fn step() -> impl Strategy<Value = Step> {
     let forwards = prop::sample::select(vec![0, 1, 2, 7, 60, 1439, 1440, 1441, 10_080, 43_200, 57_600]);
+    let early = prop::option::weighted(
+        0.3,
+        (forwards.clone(), any::<bool>()).prop_map(|(minutes, back)| if back { -minutes } else { minutes }),
+    );
     prop_oneof![
         24 => (payload(), at()).prop_map(|(payload, at)| Step::Apply(payload, at)),
         4 => forwards.clone().prop_map(Step::Tick),
         2 => forwards.prop_map(|minutes| Step::Tick(-minutes)),
-        3 => prop::bool::weighted(0.3).prop_map(|early| Step::Flush { early }),
+        3 => early.prop_map(|early| Step::Flush { early }),
         2 => Just(Step::Check),
+        1 => Just(Step::Hold),
         1 => Just(Step::Reopen),
     ]
 }
