@@ -175,6 +175,10 @@ impl View {
     pub fn entitlement(&self, user_id: &str) -> Option<&Entitlement> {
         self.entitlements.get(user_id)
     }
+    /// How many users the log gave anything.
+    pub fn entitled_users(&self) -> usize {
+        self.entitlements.len()
+    }
 
     /// An artist that the log has named: in a credit, a profile or a line-up.
     pub fn artist(&self, id: &str) -> Option<ArtistNo> {

@@ -5,36 +5,59 @@ use std::fmt::Debug;
 use crate::passport::Entry;
 use crate::projection::StoreError;
 
-/// Differences that are told of one projection: the first says that it has to be rebuilt.
-const DIFFERENCES_MAX: usize = 20;
+/// Differences of one kind that are told: the first says that the projection has to be rebuilt.
+const DIFFERENCES_MAX: usize = 10;
 
 /// A projection once more, from the entries 1, 2, 3, ….
-pub trait Recomputed {
+pub trait Recomputed: Sized {
     type View;
 
     /// Takes the next entry of the log.
     fn add(&mut self, entry: &Entry<'_>) -> Result<(), String>;
     /// Tells where the view is not what the entries give.
-    fn compare(&self, view: &Self::View, found: &mut Differences);
+    fn compare(self, view: &Self::View, found: &mut Differences);
 
     /// In words, where the view is not what the entries give.
-    fn differences(&self, view: &Self::View) -> Vec<String> {
+    fn differences(self, view: &Self::View) -> Vec<String> {
         let mut found = Differences::default();
         self.compare(view, &mut found);
-        found.told
+        found.into_told()
     }
 }
 
 #[derive(Debug, Default)]
 pub struct Differences {
     told: Vec<String>,
+    kind: String,
+    /// Of this kind.
+    found: usize,
 }
 
 impl Differences {
+    /// What is told from here on is of another kind.
+    pub fn begin(&mut self, kind: &str) {
+        self.end();
+        kind.clone_into(&mut self.kind);
+    }
+
+    fn end(&mut self) {
+        if let Some(more) = self.found.checked_sub(DIFFERENCES_MAX).filter(|more| *more > 0) {
+            let of = if self.kind.is_empty() { "" } else { ": " };
+            self.told.push(format!("{}{of}and {more} more differences", self.kind));
+        }
+        self.found = 0;
+    }
+
+    pub fn into_told(mut self) -> Vec<String> {
+        self.end();
+        self.told
+    }
+
     pub fn tell(&mut self, what: String) {
-        if self.told.len() < DIFFERENCES_MAX {
+        if self.found < DIFFERENCES_MAX {
             self.told.push(what);
         }
+        self.found += 1;
     }
 
     pub fn compare<T: PartialEq + Debug>(&mut self, what: &str, found: &T, expected: &T) {

@@ -129,7 +129,7 @@ impl Recomputed for Recomputation {
         Ok(())
     }
 
-    fn compare(&self, view: &View, found: &mut Differences) {
+    fn compare(self, view: &View, found: &mut Differences) {
         found.compare("how many users there are", &(view.known_users() as usize), &self.users.len());
         for (id, deeds) in &self.users {
             let mut fan = view.fan(id);

@@ -11,6 +11,7 @@
 //! It only reads, so it runs beside the daemon; it checks the log to its end, and one view of each projection. In memory it
 //! takes the keys that are in no run yet, and what the recomputations sum up.
 
+mod counted;
 mod differences;
 mod mediaid;
 mod recompute;
@@ -127,7 +128,8 @@ pub fn run(
     if check.findings.is_empty() && !check.stopped {
         let shown = Progress { phase: "projections", entries: check.total.get(), total: check.total.get() };
         progress(shown);
-        check.findings.extend(check.recomputations.differences().into_iter().map(Finding::plain));
+        let differences = check.recomputations.differences();
+        check.findings.extend(differences.into_iter().map(Finding::plain));
         for (name, applied) in views.applied().into_iter().filter(|(_, applied)| *applied < head) {
             let what = format!(
                 "the projection {name} is held up at seq {applied}, the log holds {head}; its consumer says why"

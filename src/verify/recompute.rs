@@ -1,17 +1,17 @@
-//! All boards from a list of entries, as plainly as it can be said: every credit is added to every window that holds
-//! its minute, and the artists are sorted.
+//! The coliseum from a list of entries, as plainly as it can be said. Boards: every credit is added to every window that
+//! holds its minute, and the artists are sorted. Profiles and line-ups: the last event of each. The rest is [`Counted`].
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::counted::{Counted, Guest};
+use super::{Differences, Recomputed};
 use crate::coliseum::scoring::{Verdict, judge};
 use crate::coliseum::{Rules, View};
 use crate::event::Facts;
 use crate::passport::Entry;
 use crate::units::{Domain, MINUTES_PER_DAY, Minute, Window};
-
-/// Differences that are told of one board.
-const DIFFERENCES_MAX: usize = 10;
 
 /// Points by domain, micro.
 type Points = [i128; 4];
@@ -20,7 +20,23 @@ type Points = [i128; 4];
 struct Attendance {
     minute: Minute,
     points: Points,
+    guest: Guest,
     credited: Vec<Arc<str>>,
+}
+
+/// What profile events said of an artist.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Profile {
+    name: Option<String>,
+    genres: Vec<String>,
+    home_city: Option<String>,
+}
+
+/// What line-up events said of an event.
+#[derive(Default)]
+struct Scheduled {
+    name: Option<String>,
+    lineup: Vec<Arc<str>>,
 }
 
 /// Sums of one artist: now and one day earlier, by window and domain.
@@ -34,51 +50,33 @@ pub struct Recomputation {
     rules: Arc<Rules>,
     minute: Minute,
     sums: HashMap<Arc<str>, Sums>,
-    lineups: HashMap<String, Vec<Arc<str>>>,
+    profiles: HashMap<Arc<str>, Profile>,
+    scheduled: HashMap<String, Scheduled>,
     attendances: HashMap<String, Vec<Attendance>>,
+    /// Events of money without a rate.
+    unconverted: u64,
+    counted: Counted,
 }
 
 impl Recomputation {
     pub fn new(rules: Arc<Rules>, minute: Minute) -> Recomputation {
-        Recomputation { rules, minute, sums: HashMap::new(), lineups: HashMap::new(), attendances: HashMap::new() }
-    }
-
-    /// Takes the next entry of the log.
-    pub fn add(&mut self, entry: &Entry<'_>) -> Result<(), String> {
-        let event_type = entry.envelope.event_type;
-        let facts = Facts::of_stored(event_type, entry.envelope.payload).map_err(|problem| problem.to_string())?;
-        let points = match judge(&self.rules, event_type, &facts) {
-            Verdict::Scores(score) => score.deltas(),
-            Verdict::Nothing | Verdict::Unconverted => [0; 4],
-        };
-        let named = self.rules.rule(event_type).is_some();
-        let mut credited: Vec<Arc<str>> = facts.credited(named).map(|id| self.shared(id)).collect();
-        let minute = entry.at().minute();
-        if let Facts::Attended { event_id, .. } = &facts {
-            for artist in self.lineups.get(&**event_id).into_iter().flatten() {
-                if !credited.contains(artist) {
-                    credited.push(artist.clone());
-                }
-            }
+        Recomputation {
+            counted: Counted::new(&rules, minute),
+            rules,
+            minute,
+            sums: HashMap::new(),
+            profiles: HashMap::new(),
+            scheduled: HashMap::new(),
+            attendances: HashMap::new(),
+            unconverted: 0,
         }
-        for artist in &credited {
-            self.credit(artist, minute, points);
-        }
-        match facts {
-            Facts::Attended { event_id, .. } => {
-                let attended = Attendance { minute, points, credited };
-                self.attendances.entry(event_id.into_owned()).or_default().push(attended);
-            }
-            Facts::Scheduled { event_id, artist_ids, .. } => self.schedule(&event_id, &artist_ids),
-            _ => {}
-        }
-        Ok(())
     }
 
     /// A line-up: who is new on it is credited with the attendances that do not credit it yet.
-    fn schedule(&mut self, event_id: &str, artist_ids: &[std::borrow::Cow<'_, str>]) {
+    fn schedule(&mut self, event_id: &str, artist_ids: &[Cow<'_, str>], name: Option<&str>) {
         let wanted: Vec<Arc<str>> = artist_ids.iter().map(|id| self.shared(id)).collect();
-        let lineup = self.lineups.entry(event_id.to_owned()).or_default();
+        let Scheduled { lineup, name: known } = self.scheduled.entry(event_id.to_owned()).or_default();
+        *known = name.map(str::to_owned).or(known.take());
         lineup.retain(|artist| wanted.contains(artist));
         let mut joined = Vec::new();
         for artist in wanted {
@@ -93,10 +91,24 @@ impl Recomputation {
                 if !attendance.credited.contains(&artist) {
                     attendance.credited.push(artist.clone());
                     self.credit(&artist, attendance.minute, attendance.points);
+                    self.counted.add_late(attendance.minute, attendance.guest, &artist);
                 }
             }
         }
         self.attendances.insert(event_id.to_owned(), attendances);
+    }
+
+    /// A profile: what it leaves out stays as it is.
+    fn profile(&mut self, artist_id: &str, name: &str, genres: Option<&[Cow<'_, str>]>, home_city: Option<&str>) {
+        let artist = self.shared(artist_id);
+        let profile = self.profiles.entry(artist).or_default();
+        profile.name = Some(name.to_owned());
+        if let Some(genres) = genres {
+            profile.genres = genres.iter().map(|genre| genre.to_string()).collect();
+        }
+        if let Some(home_city) = home_city {
+            profile.home_city = Some(home_city.to_owned());
+        }
     }
 
     /// One allocation for each artist, however often it is named.
@@ -112,6 +124,7 @@ impl Recomputation {
     }
 
     fn credit(&mut self, artist: &Arc<str>, minute: Minute, points: Points) {
+        self.counted.add_points(minute, artist, points);
         let now = self.minute.get();
         let sums = self.sums.entry(artist.clone()).or_default();
         for window in Window::ALL {
@@ -126,19 +139,35 @@ impl Recomputation {
         }
     }
 
-    /// In words, where the view's boards are not what the entries give.
-    pub fn differences(&self, view: &View) -> Vec<String> {
-        let mut found = Vec::new();
-        for domain in Domain::ALL {
-            for window in Window::ALL {
-                self.compare_board(view, domain, window, &mut found);
+    fn compare_artists(&self, view: &View, found: &mut Differences) {
+        found.begin("profiles of artists");
+        found.compare("how many artists there are", &view.cards().len(), &self.sums.len());
+        let nothing = Profile::default();
+        for card in view.cards() {
+            let text = |text: &Option<Arc<str>>| text.as_deref().map(str::to_owned);
+            let genres = card.genres.iter().map(|genre| genre.to_string()).collect();
+            let shown = Profile { name: text(&card.name), genres, home_city: text(&card.home_city) };
+            let expected = self.profiles.get(&card.id).unwrap_or(&nothing);
+            if shown != *expected || !self.sums.contains_key(&card.id) {
+                found.compare(&format!("the profile of {:?}", card.id), &Some(&shown), &Some(expected));
             }
         }
-        found
     }
 
-    fn compare_board(&self, view: &View, domain: Domain, window: Window, found: &mut Vec<String>) {
+    fn compare_lineups(&self, view: &View, found: &mut Differences) {
+        found.begin("line-ups");
+        for (event_id, Scheduled { name, lineup }) in &self.scheduled {
+            let of_view = view.lineup(event_id).map(|lineup| lineup.current().map(|artist| &*view.card(artist).id));
+            let of_view: Vec<&str> = of_view.into_iter().flatten().collect();
+            let expected: Vec<&str> = lineup.iter().map(|artist| &**artist).collect();
+            found.compare(&format!("the line-up of {event_id:?}"), &of_view, &expected);
+            found.compare(&format!("the name of {event_id:?}"), &view.event_name(event_id), &name.as_deref());
+        }
+    }
+
+    fn compare_board(&self, view: &View, domain: Domain, window: Window, found: &mut Differences) {
         let name = format!("board {}/{}", domain.lower(), window.name());
+        found.begin(&name);
         let sorted = |points: &dyn Fn(&Sums) -> i128| {
             let mut rows: Vec<(i128, &str)> =
                 self.sums.iter().map(|(id, sums)| (points(sums), &**id)).filter(|(score, _)| *score != 0).collect();
@@ -151,10 +180,9 @@ impl Recomputation {
             before.iter().enumerate().map(|(index, (_, id))| (*id, index as u64 + 1)).collect();
         let board = view.board(domain, window);
         if board.total() != expected.len() {
-            found.push(format!("{name} lists {} artists, the log gives {}", board.total(), expected.len()));
+            found.tell(format!("{name} lists {} artists, the log gives {}", board.total(), expected.len()));
         }
         let (mut rank, mut above) = (0, None);
-        let mut told = 0;
         for (index, (row, (score, id))) in board.rows(0, board.total()).zip(&expected).enumerate() {
             let position = index as u64 + 1;
             if above != Some(*score) {
@@ -165,9 +193,8 @@ impl Recomputation {
                 && &*row.card.id == *id
                 && row.score.get() == *score
                 && row.previous_position == earlier.get(id).copied();
-            if !same && told < DIFFERENCES_MAX {
-                told += 1;
-                found.push(format!(
+            if !same {
+                found.tell(format!(
                     "{name} position {position}: {} with {} micro-points (rank {}, one day earlier {:?}); \
                      the log gives {id} with {score} (rank {rank}, one day earlier {:?})",
                     row.card.id,
@@ -178,6 +205,64 @@ impl Recomputation {
                 ));
             }
         }
+    }
+}
+
+impl Recomputed for Recomputation {
+    type View = View;
+
+    fn add(&mut self, entry: &Entry<'_>) -> Result<(), String> {
+        let event_type = entry.envelope.event_type;
+        let facts = Facts::of_stored(event_type, entry.envelope.payload).map_err(|problem| problem.to_string())?;
+        let points = match judge(&self.rules, event_type, &facts) {
+            Verdict::Scores(score) => Some(score.deltas()),
+            Verdict::Nothing => None,
+            Verdict::Unconverted => {
+                self.unconverted += 1;
+                None
+            }
+        };
+        let (scores, points) = (points.is_some(), points.unwrap_or_default());
+        let named = self.rules.rule(event_type).is_some();
+        let mut credited: Vec<Arc<str>> = facts.credited(named).map(|id| self.shared(id)).collect();
+        let minute = entry.at().minute();
+        if let Facts::Attended { event_id, .. } = &facts {
+            for artist in self.scheduled.get(&**event_id).into_iter().flat_map(|scheduled| &scheduled.lineup) {
+                if !credited.contains(artist) {
+                    credited.push(artist.clone());
+                }
+            }
+        }
+        for artist in &credited {
+            self.credit(artist, minute, points);
+        }
+        let guest = self.counted.add(entry, &facts, scores, &credited);
+        match facts {
+            Facts::Attended { event_id, .. } => {
+                let attended = Attendance { minute, points, guest, credited };
+                self.attendances.entry(event_id.into_owned()).or_default().push(attended);
+            }
+            Facts::Scheduled { event_id, artist_ids, name, .. } => {
+                self.schedule(&event_id, &artist_ids, name.as_deref());
+            }
+            Facts::Profile { artist_id, artist_name, genres, home_city } => {
+                self.profile(&artist_id, &artist_name, genres.as_deref(), home_city.as_deref());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn compare(self, view: &View, found: &mut Differences) {
+        found.compare("events of money without a rate", &view.unconverted(), &self.unconverted);
+        self.compare_artists(view, found);
+        self.compare_lineups(view, found);
+        for domain in Domain::ALL {
+            for window in Window::ALL {
+                self.compare_board(view, domain, window, found);
+            }
+        }
+        self.counted.compare(view, found);
     }
 }
 

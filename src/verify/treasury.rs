@@ -150,7 +150,7 @@ impl Recomputed for Recomputation {
         Ok(())
     }
 
-    fn compare(&self, view: &View, found: &mut Differences) {
+    fn compare(self, view: &View, found: &mut Differences) {
         found.compare("how many artists there are", &(view.known_artists() as usize), &self.artists.len());
         let listed: Vec<&str> = view.revenue(None).map(|(id, _)| id).collect();
         let with_money = self.artists.iter().filter(|(_, artist)| !artist.currencies.is_empty());

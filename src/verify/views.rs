@@ -60,7 +60,7 @@ impl<'v> Recomputations<'v> {
     }
 
     /// In words, where a view is not what the entries give.
-    pub fn differences(&self) -> Vec<String> {
+    pub fn differences(self) -> Vec<String> {
         let mut found = self.coliseum.differences(self.views.coliseum);
         let told = |name: &'static str| move |what: String| format!("{name}: {what}");
         found.extend(self.treasury.differences(self.views.treasury).into_iter().map(told(Treasury::NAME)));

@@ -21,11 +21,13 @@ mod series;
 mod tops;
 mod totals;
 mod view;
+mod whole;
 
 pub use analytics::{Analytics, Days, Reach, Share};
 pub use series::SubjectKind;
 pub use totals::Total;
 pub use view::{Bucket, Granularity, MetricsView, TopList, TopRow};
+pub use whole::{Part, What, When};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

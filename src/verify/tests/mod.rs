@@ -9,7 +9,8 @@ use redb::backends::InMemoryBackend;
 use serde_json::{Value, json};
 
 use super::differences::Recomputed;
-use super::{mediaid, treasury};
+use super::{mediaid, recompute, treasury};
+use crate::coliseum::{Coliseum, Rules};
 use crate::event::Currency;
 use crate::mediaid::MediaId;
 use crate::passport::{Entry, Envelope};
@@ -17,6 +18,9 @@ use crate::projection::Projection;
 use crate::treasury::Treasury;
 use crate::units::{Seq, Timestamp};
 use streams::{Step, step};
+
+/// In the middle of the days of the streams, so that some of their events are before the window of 7 days.
+const NOW: Timestamp = Timestamp::from_micros(4 * 86_400_000_000 + 45_296_000_000);
 
 /// An entry as the tests keep it.
 struct Stored {
@@ -79,12 +83,19 @@ impl<P: Projection, R: Recomputed<View = P::View>> Rig<P, R> {
         self.projection.as_mut().expect("open between steps")
     }
     fn apply(&mut self, event: Event) {
-        let mut payload = event.payload.clone();
-        payload["userId"] = json!(event.user_id);
-        payload["at"] = json!("2026-05-01T20:15:00Z");
-        let stored = Stored { seq: self.entries.len() as u64 + 1, event, text: payload.to_string() };
-        stored.with(|entry| self.projection().apply(entry)).expect("a good entry");
-        self.entries.push(stored);
+        self.apply_another(event.clone(), event);
+    }
+    /// Folds something else than what the log has.
+    fn apply_another(&mut self, folded: Event, logged: Event) {
+        let seq = self.entries.len() as u64 + 1;
+        let stored = |event: Event| {
+            let mut payload = event.payload.clone();
+            payload["userId"] = json!(event.user_id);
+            payload["at"] = json!("2026-05-01T20:15:00Z");
+            Stored { seq, event, text: payload.to_string() }
+        };
+        stored(folded).with(|entry| self.projection().apply(entry)).expect("a good entry");
+        self.entries.push(stored(logged));
     }
     fn view(&mut self) -> Arc<P::View> {
         let applied = Seq::new(self.entries.len() as u64);
@@ -115,7 +126,7 @@ impl<P: Projection, R: Recomputed<View = P::View>> Rig<P, R> {
     /// Forgets what was not committed and folds it again.
     fn reopen(&mut self) {
         self.projection = None;
-        let mut projection = P::open(self.database.clone(), &self.setup, Timestamp::default()).expect("opens");
+        let mut projection = P::open(self.database.clone(), &self.setup, NOW).expect("opens");
         for entry in &self.entries[self.committed..] {
             entry.with(|entry| projection.apply(entry)).expect("a good entry");
         }
@@ -154,11 +165,22 @@ fn mediaid() -> Rig<MediaId, mediaid::Recomputation> {
     Rig::new(crate::mediaid::Setup { min_play_seconds: 30 }, |setup| mediaid::Recomputation::new(*setup))
 }
 
+fn coliseum() -> Rig<Coliseum, recompute::Recomputation> {
+    let rules = "[fx]\neur = 1.085\n[rules.\"custom.named\"]\na = 0.333333\ng = -1\n".parse().expect("TOML");
+    let rules = Rules::from_toml(&rules).expect("valid rules");
+    Rig::new(rules, |rules: &Rules| recompute::Recomputation::new(Arc::new(rules.clone()), NOW.minute()))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(192))]
     #[test]
     fn the_treasury_is_what_a_plain_recomputation_gives(steps in prop::collection::vec(step(), 1..120)) {
         treasury().run(steps);
+    }
+
+    #[test]
+    fn the_coliseum_is_what_a_plain_recomputation_gives(steps in prop::collection::vec(step(), 1..120)) {
+        coliseum().run(steps);
     }
 
     #[test]
@@ -190,4 +212,143 @@ fn what_differs_is_told() {
     let told = rig.differences(&view, 3);
     assert_eq!(told.len(), 3, "{told:#?}");
     assert!(told[0].contains("how many users") && told[1].contains("\"u\"") && told[2].contains("\"v\""), "{told:#?}");
+}
+
+/// What is told of a coliseum that folded something else than what the log has.
+fn told_of(events: &[(Event, Event)]) -> Vec<String> {
+    let mut rig = coliseum();
+    for (folded, logged) in events {
+        rig.apply_another(folded.clone(), logged.clone());
+    }
+    let view = rig.view();
+    let before = rig.differences(&view, events.len());
+    // What is stored is told of as what is in memory.
+    rig.flush(false);
+    let view = rig.view();
+    assert_eq!(rig.differences(&view, events.len()), before);
+    before
+}
+
+fn assert_told(told: &[String], wanted: &[&str]) {
+    for what in wanted {
+        assert!(told.iter().any(|told| told.contains(what)), "{what}: {told:#?}");
+    }
+}
+
+/// Of a user on a day.
+fn on_day(day: i64, user_id: &'static str, payload: Value) -> Event {
+    Event { user_id, at_micros: day * 86_400_000_000, payload }
+}
+
+#[test]
+fn a_total_that_differs_is_told_of_everyone_whose_it_is() {
+    let vote = |weight: f64| {
+        on_day(3, "u", json!({"type": "coliseum.vote_cast", "artistId": "a", "eventId": "e", "weight": weight}))
+    };
+    let told = told_of(&[(vote(2.5), vote(2.0))]);
+    assert_told(
+        &told,
+        &[
+            "board a/7d position 1",
+            "votes_cast of everything, 30d",
+            "top users by votes_cast, 7d, position 1",
+            "top artists by votes_cast, alltime, position 1",
+            "top events by votes_cast, 7d, position 1",
+            "votes_cast of the user \"u\", 7d: the log gives +0 to the view's count, -500000 to its sum",
+            "votes_cast of the event \"e\", alltime",
+            "votes_cast of the event \"e\", all days",
+            "votes_cast of the global \"global\", 30d",
+            "votes_cast of the artist \"a\" on the day from 1970-01-04T00:00:00Z",
+            "A of the artist \"a\" on the day from 1970-01-04T00:00:00Z: the log gives -1000000",
+        ],
+    );
+    assert!(!told.iter().any(|told| told.contains("analytics") || told.contains("entitlement")), "{told:#?}");
+}
+
+/// Every total is the same: it is only about who came twice.
+#[test]
+fn a_set_of_fans_that_differs_is_told() {
+    let play = |day, user, artist: &str| {
+        on_day(day, user, json!({"type": "player.track_played", "trackId": "t", "artistId": artist, "genre": "g"}))
+    };
+    let same = |event: Event| (event.clone(), event);
+    let told = told_of(&[
+        same(play(1, "u", "a")),
+        same(play(1, "v", "b")),
+        (play(2, "u", "b"), play(2, "u", "a")),
+        (play(2, "v", "a"), play(2, "v", "b")),
+    ]);
+    assert_told(&told, &["analytics of \"a\", 30d: fans", "analytics of \"b\", alltime: repeat fans"]);
+    assert!(told.iter().all(|told| told.contains("fans: ")), "{told:#?}");
+}
+
+#[test]
+fn genres_cities_and_money_that_differ_are_told() {
+    let play = |genre: &str, city: &str| {
+        let play =
+            json!({"type": "player.track_played", "trackId": "t", "artistId": "a", "genre": genre, "city": city});
+        on_day(1, "u", play)
+    };
+    let told = told_of(&[(play("pop", "Turin"), play("rock", "TURIN"))]);
+    assert_told(&told, &["analytics of \"a\", 30d: genres", "analytics of \"a\", alltime: top cities"]);
+    let spent = |kind: &str, currency: &str| {
+        on_day(1, "u", json!({"type": kind, "amountCents": 500, "currency": currency, "artistId": "a"}))
+    };
+    let told = told_of(&[(spent("treasury.money_spent", "usd"), spent("treasury.money_spent", "eur"))]);
+    assert_told(
+        &told,
+        &[
+            "money_spent:usd of the user \"u\", 7d: the log gives -1",
+            "money_spent:eur of the user \"u\", 7d: the log gives +1",
+            "money_spent:eur of everything, 7d",
+            "analytics of \"a\", 30d: paying fans",
+            "analytics of \"a\", 30d: revenue",
+        ],
+    );
+    let told = told_of(&[(spent("treasury.money_spent", "jpy"), spent("treasury.money_earned", "jpy"))]);
+    assert_told(&told, &["events of money without a rate", "analytics of \"a\", 30d: fans"]);
+}
+
+#[test]
+fn an_entitlement_a_profile_and_a_line_up_that_differ_are_told() {
+    let plan = |plan: &str| on_day(1, "u", json!({"type": "coliseum.entitlement_changed", "plan": plan}));
+    let told = told_of(&[(plan("pro"), plan("basic"))]);
+    assert_told(&told, &["the entitlement of \"u\""]);
+    assert_eq!(told.len(), 1, "{told:#?}");
+    let other = on_day(1, "u", json!({"type": "social.follow", "targetType": "venue", "targetId": "x"}));
+    let told = told_of(&[(plan("pro"), other)]);
+    assert_told(&told, &["how many users were given a plan", "the entitlement of \"u\"", "follows of the user"]);
+    let profile = |genre: &str| {
+        let profile = json!({"type": "artist.profile_updated", "artistId": "a", "artistName": "A", "genres": [genre]});
+        on_day(1, "u", profile)
+    };
+    let told = told_of(&[(profile("pop"), profile("rock"))]);
+    assert!(told.len() == 1 && told[0].contains("the profile of \"a\""), "{told:#?}");
+    let lineup = |artist: &str, name: &str| {
+        let lineup =
+            json!({"type": "concierto.event_scheduled", "eventId": "e", "artistIds": ["a", artist], "name": name});
+        on_day(1, "u", lineup)
+    };
+    let told = told_of(&[(profile("pop"), profile("pop")), (lineup("b", "N"), lineup("a", "M"))]);
+    assert_told(&told, &["the line-up of \"e\"", "the name of \"e\"", "how many artists there are"]);
+}
+
+#[test]
+fn of_many_differences_of_a_kind_a_few_are_told_and_how_many_more() {
+    let artists: Vec<String> = (0..30).map(|number| format!("a{number:02}")).collect();
+    let follow =
+        |artist: &str| on_day(1, "u", json!({"type": "social.follow", "targetType": "artist", "targetId": artist}));
+    let mut events: Vec<(Event, Event)> = Vec::new();
+    for artist in &artists {
+        events.push((follow(artist), follow(artist)));
+        events.push((follow(artist), follow("other")));
+    }
+    let told = told_of(&events);
+    let of_board = told.iter().filter(|told| told.starts_with("board a/7d")).count();
+    assert_eq!(of_board, 11, "{told:#?}");
+    assert_told(
+        &told,
+        &["board a/7d: and ", "top artists by follows, 7d: and ", "totals of artists: and 114 more differences"],
+    );
+    assert!(told.len() < 1000, "{}", told.len());
 }
