@@ -51,6 +51,12 @@ fn payload() -> impl Strategy<Value = Value> {
     let weight = prop::sample::select(vec![json!(null), json!(2.5), json!(0.000001), json!(1000)]);
     let duration = prop::sample::select(vec![json!(null), json!(29.999), json!(30), json!(0)]);
     let target = prop::sample::select(vec!["artist", "venue", "user"]);
+    let plan = prop::sample::select(vec![
+        json!({"type": "coliseum.entitlement_changed", "plan": "pro"}),
+        json!({"type": "coliseum.entitlement_changed", "plan": "free"}),
+        json!({"type": "coliseum.entitlement_changed", "plan": "basic", "domains": ["C", "A"], "leaderboardDepth": 7,
+            "expiresAt": "2026-05-01T00:00:00+02:00"}),
+    ]);
     let artists = || prop::collection::vec(artist(), 1..4);
     prop_oneof![
         4 => (event(), city(), prop::option::of(artist()), prop::option::of(artists())).prop_map(|(e, c, a, list)|
@@ -72,7 +78,7 @@ fn payload() -> impl Strategy<Value = Value> {
             json!({"type": "artist.profile_updated", "artistId": a, "artistName": format!("{a}!"), "genres": genres})),
         1 => (any::<bool>(), artist()).prop_map(|(named, a)|
             json!({"type": if named { "custom.named" } else { "custom.unnamed" }, "artistId": a})),
-        1 => Just(json!({"type": "coliseum.entitlement_changed", "plan": "pro"})),
+        1 => plan,
     ]
 }
 
