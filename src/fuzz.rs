@@ -20,6 +20,8 @@ pub use crate::coliseum::is_page as page;
 pub use crate::http::fuzz::{http_chunks, http_head, query};
 pub use crate::passport::fuzz::{batch, entry_index, fingerprint_key, id_file, key_run, sealed_segment, segment};
 pub use crate::projection::is_checkpoint as checkpoint;
+pub use crate::projection::names::is_names as names;
+pub use crate::projection::rows::is_block as rows;
 
 /// Bytes that a decoder may take at one time for each byte that it was given. The posting of an index is the widest: an
 /// id of one bit becomes four bytes.

@@ -85,6 +85,8 @@ const TARGETS: &[Target] = &[
     target("log id", "small_files/log_id", fuzz::id_file, reseal::ends_in_checksum),
     target("checkpoint", "checkpoint/golden", fuzz::checkpoint, reseal::ends_in_checksum),
     target("page", "page/golden", fuzz::page, reseal::page),
+    target("rows", "rows/golden", fuzz::rows, reseal::rows),
+    target("names", "names/golden", fuzz::names, reseal::names),
     target("event", "event", fuzz::event, unsealed),
     target("import line", "import_line", fuzz::import_line, unsealed),
     target("NDJSON", "import_file/entries.ndjson", fuzz::import_ndjson, unsealed),

@@ -115,6 +115,25 @@ pub fn page(bytes: &mut [u8]) {
     put(bytes, 1, hasher.finalize());
 }
 
+/// A block of sorted rows: the value of a table under an empty key.
+pub fn rows(bytes: &mut [u8]) {
+    starts_with_checksum(bytes, &[]);
+}
+
+/// Names by their numbers: the value of a table under the number 0.
+pub fn names(bytes: &mut [u8]) {
+    starts_with_checksum(bytes, &[0; 4]);
+}
+
+fn starts_with_checksum(bytes: &mut [u8], key: &[u8]) {
+    if bytes.len() >= 4 {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(key);
+        hasher.update(&bytes[4..]);
+        put(bytes, 0, hasher.finalize());
+    }
+}
+
 fn put(bytes: &mut [u8], at: usize, checksum: u32) {
     bytes[at..at + 4].copy_from_slice(&checksum.to_le_bytes());
 }

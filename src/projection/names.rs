@@ -39,14 +39,7 @@ impl Names {
     /// Reads what the table holds; it is made by the first flush.
     pub fn open(database: &redb::Database, table: Definition) -> Result<Names, StoreError> {
         use redb::ReadableDatabase as _;
-        let inner = Inner {
-            hasher: RandomState::new(),
-            numbers: HashTable::new(),
-            text: String::new(),
-            ends: Vec::new(),
-            flushed: 0,
-        };
-        let names = Names { table, inner: RwLock::new(inner) };
+        let names = Names { table, inner: RwLock::new(Inner::new()) };
         let transaction = database.begin_read().map_err(StoreError::of)?;
         let stored = match transaction.open_table(table) {
             Err(redb::TableError::TableDoesNotExist(_)) => return Ok(names),
@@ -55,25 +48,7 @@ impl Names {
         let mut inner = names.inner.write();
         for value in stored.iter().map_err(StoreError::of)? {
             let (first, value) = value.map_err(StoreError::of)?;
-            let body = unframed(&first.value().to_be_bytes(), value.value())?;
-            let damaged = || StoreError("stored names are damaged; the projection is rebuilt".into());
-            if first.value() as usize != inner.ends.len() {
-                return Err(damaged());
-            }
-            let mut rest = body;
-            while let Some((bytes, behind)) = rest.split_first_chunk::<4>() {
-                let bytes = u32::from_le_bytes(*bytes) as usize;
-                let (name, behind) = behind.split_at_checked(bytes).ok_or_else(damaged)?;
-                let name = std::str::from_utf8(name).map_err(|_| damaged())?;
-                if inner.find(name).is_some() {
-                    return Err(damaged());
-                }
-                inner.push(name);
-                rest = behind;
-            }
-            if !rest.is_empty() {
-                return Err(damaged());
-            }
+            inner.read(first.value(), value.value())?;
         }
         inner.flushed = inner.ends.len();
         drop(inner);
@@ -130,10 +105,46 @@ impl Held<'_> {
     }
 }
 
+/// Whether bytes are the first names of a table, for [`crate::fuzz`].
+#[doc(hidden)]
+pub fn is_names(bytes: &[u8]) -> bool {
+    Inner::new().read(0, bytes).is_ok()
+}
+
 impl Inner {
+    fn new() -> Inner {
+        Inner {
+            hasher: RandomState::new(),
+            numbers: HashTable::new(),
+            text: String::new(),
+            ends: Vec::new(),
+            flushed: 0,
+        }
+    }
+
     fn name(&self, number: usize) -> &str {
         let start = if number == 0 { 0 } else { self.ends[number - 1] };
         &self.text[start..self.ends[number]]
+    }
+
+    /// Takes the names of a stored value, of which none is known yet.
+    fn read(&mut self, first: u32, value: &[u8]) -> Result<(), StoreError> {
+        let damaged = || StoreError("stored names are damaged; the projection is rebuilt".into());
+        let mut rest = unframed(&first.to_be_bytes(), value)?;
+        if first as usize != self.ends.len() {
+            return Err(damaged());
+        }
+        while let Some((bytes, behind)) = rest.split_first_chunk::<4>() {
+            let bytes = u32::from_le_bytes(*bytes) as usize;
+            let (name, behind) = behind.split_at_checked(bytes).ok_or_else(damaged)?;
+            let name = std::str::from_utf8(name).map_err(|_| damaged())?;
+            if self.find(name).is_some() {
+                return Err(damaged());
+            }
+            self.push(name);
+            rest = behind;
+        }
+        if rest.is_empty() { Ok(()) } else { Err(damaged()) }
     }
 
     fn find(&self, name: &str) -> Option<u32> {

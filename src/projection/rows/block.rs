@@ -174,6 +174,13 @@ impl<'v, const K: usize> Block<'v, K> {
     }
 }
 
+/// Whether bytes are a block under an empty key, for [`crate::fuzz`].
+#[doc(hidden)]
+pub fn is_block(bytes: &[u8]) -> bool {
+    let block = Block::<5>::open(&[], bytes);
+    block.and_then(|block| block.scan(&[0; 5], &[u32::MAX; 5], &mut |_| {})).is_ok()
+}
+
 struct Cursor<'v> {
     rest: &'v [u8],
 }

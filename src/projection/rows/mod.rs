@@ -23,6 +23,8 @@ use std::sync::Arc;
 use redb::{ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
 use super::StoreError;
+#[doc(hidden)]
+pub use block::is_block;
 use block::{Block, BlockWriter};
 pub(super) use block::{framed, unframed};
 
