@@ -22,6 +22,8 @@ const BATCH_LINES: usize = 5000;
 fn files() -> Vec<PathBuf> {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/sample");
     let directory = std::env::var_os("COLISEUM_SAMPLES").map_or(own, PathBuf::from);
+    // The binary runs in another directory.
+    let directory = directory.canonicalize().unwrap_or_else(|e| panic!("{}: {e}", directory.display()));
     let listed = std::fs::read_dir(&directory).unwrap_or_else(|e| panic!("{}: {e}", directory.display()));
     let mut files: Vec<PathBuf> = listed.map(|file| file.expect("a directory can be listed").path()).collect();
     files.retain(|file| [".ndjson", ".ndjson.gz"].iter().any(|end| file.to_string_lossy().ends_with(end)));

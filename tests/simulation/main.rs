@@ -80,7 +80,7 @@ pub fn over_seeds(what: &str, first: u64, count: u64, run: impl Fn(u64) -> Resul
 
 #[test]
 fn random_runs() {
-    let (first, seeds) = (from_env("COLISEUM_SIM_SEED", 1), from_env("COLISEUM_SIM_SEEDS", 2000));
+    let (first, seeds) = (from_env("COLISEUM_SIM_SEED", 1), from_env("COLISEUM_SIM_SEEDS", 1000));
     let total = over_seeds("random_runs", first, seeds, |seed| run::guarded(&Plan::random(seed)));
     // A simulation that meets none of these proves nothing.
     if seeds >= 500 {

@@ -194,7 +194,7 @@ impl Rig {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
     #[test]
     fn every_answer_is_that_of_a_plain_recomputation(steps in prop::collection::vec(step(), 1..90)) {
         let mut rig = Rig::new();

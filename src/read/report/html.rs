@@ -270,7 +270,7 @@ fn notes(page: &mut String, report: &Report) {
     let currency = currency(report);
     let _ = writeln!(
         page,
-        "<footer>\n<p>Times are UTC; the period is {}, to the minute. Charts show whole days and weeks, the last of them up to now, and ten years at most. A fan is a user who attended, paid, voted, played, favorited, followed or shared. Revenue is money spent less refunds in {currency}, not converted from other currencies. Genre diversity is 1 − Σp² over the genres’ shares p; effective genres and cities are exp(−Σ p ln p).</p>\n</footer>",
+        "<footer>\n<p>Times are UTC; the period is {}, to the minute. Charts show whole days and weeks, the last of them up to now; of all time the last ten years that have something. A fan is a user who attended, paid, voted, played, favorited, followed or shared. Revenue is money spent less refunds in {currency}, not converted from other currencies. Genre diversity is 1 − Σp² over the genres’ shares p; effective genres and cities are exp(−Σ p ln p).</p>\n</footer>",
         escaped(&period(report.days)),
     );
 }

@@ -140,7 +140,7 @@ fn standings(view: &View, artist: ArtistNo) -> Result<[[Standing; 3]; 4], ReadFa
     Ok([of_domain(a)?, of_domain(t)?, of_domain(g)?, of_domain(c)?])
 }
 
-/// Every bucket from `first` (or the first that has something) up to now or the last, those with nothing too; the last
+/// Every bucket from `first` up to now, or from the first that has something to the last, those with nothing too; the last
 /// [`BUCKETS_MAX`] of them.
 fn filled<T: Default>(
     mut buckets: BTreeMap<i64, T>,
@@ -148,8 +148,11 @@ fn filled<T: Default>(
     now: i64,
     granularity: Granularity,
 ) -> Vec<(Timestamp, T)> {
-    let Some(first) = first.or_else(|| buckets.keys().next().copied()) else { return Vec::new() };
-    let last = buckets.keys().next_back().copied().unwrap_or(now).max(granularity.start_of(now));
+    let mut last = buckets.keys().next_back().copied();
+    if first.is_some() {
+        last = last.max(Some(granularity.start_of(now)));
+    }
+    let (Some(first), Some(last)) = (first.or_else(|| buckets.keys().next().copied()), last) else { return Vec::new() };
     let length = granularity.minutes();
     let mut start = first.max(last - (BUCKETS_MAX - 1) * length);
     let mut all = Vec::new();
@@ -182,9 +185,12 @@ mod tests {
         let now = MONDAY + 3 * WEEK + 5;
         let expected: Vec<(i64, i64)> = (0..4).map(|week| (MONDAY + week * WEEK, i64::from(week == 1))).collect();
         assert_eq!(starts(&[MONDAY + WEEK], Some(MONDAY), now), expected);
-        assert_eq!(starts(&[MONDAY + WEEK], None, now), expected[1..]);
+        assert_eq!(
+            starts(&[MONDAY + WEEK, MONDAY + 2 * WEEK], None, now),
+            [(MONDAY + WEEK, 1), (MONDAY + 2 * WEEK, 1)]
+        );
         assert_eq!(starts(&[], None, now), []);
-        let long = starts(&[MONDAY], None, MONDAY + 3_000 * WEEK);
+        let long = starts(&[MONDAY, MONDAY + 3_000 * WEEK], None, now);
         assert_eq!((long.len() as i64, long[0].1), (BUCKETS_MAX, 0));
         assert_eq!(long[long.len() - 1].0, MONDAY + 3_000 * WEEK);
         let ahead = starts(&[MONDAY + WEEK], Some(MONDAY), MONDAY + 5);

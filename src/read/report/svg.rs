@@ -50,7 +50,7 @@ pub fn columns(width: f64, title: &str, color: &str, bars: &[Bar], axis: &dyn Fn
     }
     let step = (width - LEFT) / bars.len().max(1) as f64;
     let thick = (step * 0.78).min(36.0);
-    for (index, bar) in bars.iter().enumerate() {
+    for (index, bar) in bars.iter().enumerate().filter(|(_, bar)| bar.value != 0.0) {
         let x = LEFT + step * (index as f64 + 0.5) - thick / 2.0;
         let (top, bottom) = (y(bar.value.max(0.0)), y(bar.value.min(0.0)));
         let _ = write!(
