@@ -2,6 +2,7 @@
 //!
 //! The fold's thread numbers new names, readers look names up under a short lock. Nothing is ever taken out, so that a view
 //! needs no copy: it remembers how many names there were ([`Names::len`]), and numbers from there on are not its own.
+//! What a crash leaves are the names of the last commit; those after it are numbered again, in the same order.
 //! Millions of names take the bytes of their text and about 16 more each.
 
 use std::hash::{BuildHasher as _, RandomState};

@@ -6,13 +6,16 @@
 //! | rows | key | what for |
 //! | --- | --- | --- |
 //! | `subjects` | subject, kind and series, day, fan or genre or city, minute | every answer about one subject |
-//! | `days` | the same without the minute, but of users | whole days of the same, fewer rows by far |
+//! | `days` | the same without the minute; users have none | whole days of the same, fewer rows by far |
 //! | `minutes` | day, minute, series, user, event, artist (each + 1, 0 for none) | what a passing minute takes out of the windows |
-//! | `totals` | kind and series, subject, window | the totals of the top lists, so that a start need not add them up |
+//! | `totals` | kind and series, subject, window (3: the counts of all three in one) | the totals of the top lists, so that a start need not add them up |
 //!
 //! Answers about one subject are added up from its own rows, to the minute, so that any number of days is exact and
 //! nothing per subject is kept for readers. Top lists are kept in order as the windows move: the fold holds every total
 //! ([`totals`]), a list its first thousands ([`tops`]).
+//!
+//! Rows, names, totals and the minute that these are valid at are flushed in one transaction with the scores: a crash leaves
+//! the last commit of all of them, and the runner folds again from its checkpoint.
 
 mod analytics;
 mod by_number;
