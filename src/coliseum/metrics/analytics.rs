@@ -1,9 +1,6 @@
 //! The analytics functions of one artist: SPEC 2.4. Exact, from the artist's own rows.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-
-use roaring::{MultiOps as _, RoaringBitmap};
 
 use super::series::{Series, SubjectKind};
 use super::view::{MetricsView, Of};
@@ -96,20 +93,26 @@ impl MetricsView {
             Days::AllTime => None,
         };
         let of = &self.of(SubjectKind::Artist, artist);
-        let (fans, repeat_fans) = fans(of, after)?;
-        let payers = by_day(of, Series::PAYERS, after)?.into_values().union();
+        let fans = self.days_seen(of, Series::FANS, after)?;
+        let payers = self.days_seen(of, Series::PAYERS, after)?;
         let mut revenue_cents = 0;
         if let Some(series) = self.series_of(Metric::MoneySpent, &self.base_currency) {
             of.days(series, (after, None), &mut |row| revenue_cents += row.sum)?;
         }
         Ok(Analytics {
-            fans,
-            repeat_fans,
-            paying_fans: payers.len(),
+            fans: fans.users,
+            repeat_fans: fans.repeat_users,
+            paying_fans: payers.users,
             revenue_cents,
             genres: self.genres(of, card, after)?,
             reach: self.reach(of, after)?,
         })
+    }
+
+    fn days_seen(&self, of: &Of<'_>, set: Series, after: Option<i64>) -> Result<DaysSeen, StoreError> {
+        let mut seen = DaysSeen::of(self.users_known);
+        of.members(set, after, &mut |day, user, _| seen.note(day, user))?;
+        Ok(seen)
     }
 
     fn genres(&self, of: &Of<'_>, card: &ArtistCard, after: Option<i64>) -> Result<Vec<Share>, StoreError> {
@@ -154,48 +157,33 @@ impl MetricsView {
     }
 }
 
-/// Fans, and those of two or more days: one set of users for each day, joined by set algebra.
-fn fans(of: &Of<'_>, after: Option<i64>) -> Result<(u64, u64), StoreError> {
-    let (mut once, mut again) = (RoaringBitmap::new(), RoaringBitmap::new());
-    for users in by_day(of, Series::FANS, after)?.into_values() {
-        again |= &once & &users;
-        once |= users;
-    }
-    Ok((once.len(), again.len()))
+/// Users of a set, and those of two or more days, counted as rows come: in whatever order, some more than once.
+struct DaysSeen {
+    /// By a user's number: the one day of it, [`NEVER`] or [`SEVERAL`].
+    days: Vec<u32>,
+    users: u64,
+    repeat_users: u64,
 }
 
-/// The users of a set, by day.
-fn by_day(of: &Of<'_>, series: Series, after: Option<i64>) -> Result<BTreeMap<u32, RoaringBitmap>, StoreError> {
-    let mut days: BTreeMap<u32, RoaringBitmap> = BTreeMap::new();
-    // Rows come day by day, and the users of a day in order, but for where one run ends and the next begins.
-    let (mut day, mut users) = (0, Vec::new());
-    let mut close = |day: u32, users: &mut Vec<u32>| {
-        if users.is_empty() {
-            return;
+/// No timestamp is of these days.
+const NEVER: u32 = 0;
+const SEVERAL: u32 = 1;
+
+impl DaysSeen {
+    fn of(users_known: u32) -> DaysSeen {
+        DaysSeen { days: vec![NEVER; users_known as usize], users: 0, repeat_users: 0 }
+    }
+
+    fn note(&mut self, day: u32, user: u32) {
+        let seen = &mut self.days[user as usize];
+        if *seen == NEVER {
+            *seen = day;
+            self.users += 1;
+        } else if *seen != day && *seen != SEVERAL {
+            *seen = SEVERAL;
+            self.repeat_users += 1;
         }
-        let set = match RoaringBitmap::from_sorted_iter(users.iter().copied()) {
-            Ok(set) => set,
-            Err(_) => users.iter().copied().collect(),
-        };
-        users.clear();
-        match days.entry(day) {
-            Entry::Vacant(vacant) => {
-                vacant.insert(set);
-            }
-            Entry::Occupied(mut occupied) => *occupied.get_mut() |= set,
-        }
-    };
-    of.members(series, after, &mut |of_day, user, _| {
-        if day != of_day {
-            close(day, &mut users);
-            day = of_day;
-        }
-        if users.last() != Some(&user) {
-            users.push(user);
-        }
-    })?;
-    close(day, &mut users);
-    Ok(days)
+    }
 }
 
 impl Of<'_> {
