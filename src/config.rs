@@ -84,6 +84,8 @@ pub struct ProjectionsConfig {
     pub cache_bytes: usize,
     pub retry_attempts: u32,
     pub retry_first_delay_ms: u64,
+    /// Entries; 0: writes are never held up.
+    pub lag_max: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,6 +137,7 @@ impl Default for Config {
                 cache_bytes: 64 * 1024 * 1024,
                 retry_attempts: 5,
                 retry_first_delay_ms: 50,
+                lag_max: limits::LAG_MAX_DEFAULT,
             },
             snapshots: SnapshotsConfig { every: Duration::ZERO, keep: limits::SNAPSHOTS_KEPT_DEFAULT },
             scoring: Rules::default(),

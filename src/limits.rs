@@ -104,6 +104,10 @@ pub const MIN_SEQ_WAIT_MS: u64 = 2000;
 
 /// How long a read waits for the projection to reach the clock's minute, in milliseconds.
 pub const CURRENT_WAIT_MS: u64 = 500;
+/// How many entries a running projection may be behind before writes are held up, unless configured.
+pub const LAG_MAX_DEFAULT: u64 = 65_536;
+/// How long one write is held up at most, in milliseconds.
+pub const PACE_WAIT_MS: u64 = 250;
 /// Rendered pages kept of each board.
 pub const BOARD_PAGES_MAX: usize = 8;
 /// Rendered pages kept of all top lists.

@@ -19,6 +19,7 @@ mod snapshots;
 mod stream;
 mod treasury;
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,11 +31,11 @@ use crate::clock::Clock;
 use crate::coliseum::plans::Plans;
 use crate::coliseum::{Coliseum, View};
 use crate::http::{self, App, Derived, Route};
-use crate::limits::CURRENT_WAIT_MS;
+use crate::limits::{CURRENT_WAIT_MS, PACE_WAIT_MS};
 use crate::mediaid::MediaId;
 use crate::passport::keys::StatsSource;
 use crate::passport::snapshot::Store;
-use crate::passport::{Appender, Log, ScrubStatus, WriterStatus};
+use crate::passport::{Appender, EntrySource as _, Log, ScrubStatus, WriterStatus};
 use crate::problem::{Problem, Slug};
 use crate::projection::{AppliedSeqs, Consumers, Handle, Projection};
 use crate::read::{ReadFailure, Reader};
@@ -63,6 +64,8 @@ pub struct Api {
     /// What comes with each plan.
     pub plans: Plans,
     pub capture: CaptureLimits,
+    /// How many entries consumers may be behind before writes wait for them; `None`: they never wait.
+    pub lag_max: Option<NonZeroU64>,
     /// Whether answers wait for the sync.
     pub durable_answers: bool,
     /// Free space under which the log takes no writes.
@@ -134,6 +137,11 @@ impl CaptureContext for Api {
     }
     fn capture_limits(&self) -> CaptureLimits {
         self.capture
+    }
+    async fn keep_pace(&self) {
+        if let Some(lag_max) = self.lag_max {
+            self.consumers.keep_pace(self.log.durable(), lag_max, Duration::from_millis(PACE_WAIT_MS)).await;
+        }
     }
 }
 

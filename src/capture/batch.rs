@@ -7,7 +7,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Arrival, Candidate, CaptureContext, CaptureLimits, not_appended, refusal, trim, utf8};
+use super::{Arrival, Candidate, CaptureContext, CaptureLimits, append, refusal, trim, utf8};
 use crate::event::batch_elements;
 use crate::passport::{Group, Outcome};
 use crate::problem::{Problem, Slug};
@@ -184,11 +184,8 @@ fn check<C: CaptureContext>(
 pub async fn store<C: CaptureContext>(context: &C, mut checked: Checked) -> Result<BatchAnswer, Problem> {
     let doomed = checked.options.atomic && !checked.rejected.is_empty();
     let group = std::mem::take(&mut checked.group);
-    let outcomes = if doomed || group.is_empty() {
-        vec![Outcome::Withheld; group.len()]
-    } else {
-        context.appender().append(group).await.map_err(not_appended)?
-    };
+    let outcomes =
+        if doomed || group.is_empty() { vec![Outcome::Withheld; group.len()] } else { append(context, group).await? };
     if outcomes.len() + checked.rejected.len() != checked.count {
         return Err(Problem::new(Slug::Internal, "The log gave another number of answers than events."));
     }

@@ -126,4 +126,5 @@ impl CaptureContext for FakeDaemon {
     fn capture_limits(&self) -> CaptureLimits {
         self.limits
     }
+    async fn keep_pace(&self) {}
 }

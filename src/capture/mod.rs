@@ -14,7 +14,7 @@ pub use candidate::{Arrival, Candidate};
 
 use crate::clock::Clock;
 use crate::limits::{AT_AHEAD_SECONDS_DEFAULT, BATCH_BYTES_DEFAULT, BATCH_EVENTS_DEFAULT};
-use crate::passport::{AppendError, Appender, Outcome};
+use crate::passport::{AppendError, Appender, Group, Outcome};
 use crate::problem::{Problem, Slug};
 
 /// What capture needs of the daemon.
@@ -22,6 +22,14 @@ pub trait CaptureContext: Send + Sync + 'static {
     fn appender(&self) -> &Appender;
     fn clock(&self) -> &dyn Clock;
     fn capture_limits(&self) -> CaptureLimits;
+    /// Waits while those who follow the log are too far behind, but never long.
+    fn keep_pace(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// Stores a group; resolves with one outcome for each event when it is on disk.
+async fn append<C: CaptureContext>(context: &C, group: Group) -> Result<Vec<Outcome>, Problem> {
+    context.keep_pace().await;
+    context.appender().append(group).await.map_err(not_appended)
 }
 
 /// The bounds that a user can configure.

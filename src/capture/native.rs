@@ -1,7 +1,7 @@
 //! One event a request: `POST /api/passport/log`.
 
 use super::candidate::check_id;
-use super::{Arrival, Candidate, CaptureContext, not_appended, refusal, utf8};
+use super::{Arrival, Candidate, CaptureContext, append, refusal, utf8};
 use crate::passport::{Group, Outcome};
 use crate::problem::{Problem, Slug};
 use crate::units::Seq;
@@ -62,7 +62,7 @@ pub async fn log<C: CaptureContext>(context: &C, body: &[u8], key: Option<&str>)
         candidate.push(&mut group);
         (group, candidate.message_id.into_owned())
     };
-    let outcomes = context.appender().append(group).await.map_err(not_appended)?;
+    let outcomes = append(context, group).await?;
     let Some(&outcome) = outcomes.first() else {
         return Err(Problem::new(Slug::Internal, "The log gave no answer for the event."));
     };

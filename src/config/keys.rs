@@ -200,6 +200,15 @@ const KEYS: &[Key] = &[
             set: |config, value| config.projections.retry_first_delay_ms = value,
         },
     },
+    Key {
+        name: "projections.lag_max",
+        takes: Takes::Integer {
+            unit: "entries",
+            min: 0,
+            max: 1 << 32,
+            set: |config, value| config.projections.lag_max = value,
+        },
+    },
     Key { name: "snapshots.every", takes: Takes::Interval(|config| &mut config.snapshots.every) },
     Key {
         name: "snapshots.keep",

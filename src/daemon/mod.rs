@@ -22,6 +22,7 @@ mod schedule;
 use std::fs::{self, File, TryLockError};
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -135,6 +136,7 @@ pub fn start_on(
             batch_events_max: config.capture.batch_events_max,
             batch_bytes_max: config.capture.batch_bytes_max,
         },
+        lag_max: NonZeroU64::new(config.projections.lag_max),
         durable_answers: durability == Durability::Sync,
         min_free_bytes: config.passport.min_free_bytes,
         pages: BoardPages::default(),

@@ -1,6 +1,7 @@
 //! Running projections as the daemon sees them: each catches up, rebuilds and fails alone, and all are treated alike.
 
 use std::future::Future;
+use std::num::NonZeroU64;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,6 +102,21 @@ impl Consumers {
         for consumer in self.iter().filter(|consumer| is_waited_for(consumer.name())) {
             while !consumer.wait_applied(seq, WAIT_PIECE).await {}
         }
+    }
+
+    /// Resolves when no running one is more than `lag_max` entries behind `head`, and after `longest` at the latest: one that
+    /// is stuck slows writes down and never stops them. Those that are rebuilt, started or stalled are not waited for.
+    pub async fn keep_pace(&self, head: Seq, lag_max: NonZeroU64, longest: Duration) {
+        let wanted = Seq::new(head.get().saturating_sub(lag_max.get()));
+        let all_hold_it = async {
+            for consumer in self.iter() {
+                if consumer.applied() < wanted && consumer.status().state == "running" {
+                    consumer.wait_applied(wanted, longest).await;
+                }
+            }
+        };
+        // Being late is no error: the write goes on.
+        let _ = tokio::time::timeout(longest, all_hold_it).await;
     }
 
     /// Stops all of them, one after another, each flushed. Blocks.

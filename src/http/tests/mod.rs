@@ -54,6 +54,7 @@ impl CaptureContext for TestApp {
     fn capture_limits(&self) -> CaptureLimits {
         self.daemon.capture_limits()
     }
+    async fn keep_pace(&self) {}
 }
 
 impl App for TestApp {

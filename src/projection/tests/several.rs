@@ -1,5 +1,7 @@
 //! Several projections on one log: each catches up, fails and rebuilds alone.
 
+use std::num::NonZeroU64;
+
 use super::super::{ApplyError, Consumer, Consumers, Projection, StoreError};
 use super::*;
 use crate::passport::Entry;
@@ -105,6 +107,40 @@ fn wait_for_seq(all: &Consumers, passes: impl Fn(&str) -> bool, seq: u64) -> boo
     wait(async {
         let arrives = all.wait_applied(passes, Seq::new(seq));
         tokio::time::timeout(Duration::from_millis(50), arrives).await.is_ok()
+    })
+}
+
+#[test]
+fn a_write_waits_for_a_running_one_that_is_too_far_behind_and_for_no_other() {
+    let pair = Pair::with_entries(4);
+    let (sums, others, all) = pair.start();
+    pair.bench.expect(&sums, &[]);
+    pair.bench.rules.plan.hold(1, 4);
+    pair.bench.append(6);
+    pair.expect_others(&others);
+    let ever = Duration::from_secs(3600);
+    assert!(keeps_pace(&all, 6, ever), "six entries behind is not too far");
+    assert!(!keeps_pace(&all, 5, ever), "five would be kept");
+    assert!(keeps_pace(&all, 5, Duration::ZERO), "whoever has waited long enough goes on");
+    pair.bench.rules.plan.release();
+    pair.bench.expect(&sums, &[]);
+    assert!(keeps_pace(&all, 1, ever));
+    pair.bench.rules.plan.hold(1, 4);
+    all.get("sums").expect("it runs").rebuild();
+    pair.bench.append(6);
+    pair.expect_others(&others);
+    assert_eq!(states(&all)[0].1, "rebuilding");
+    assert!(keeps_pace(&all, 1, ever), "one that is rebuilt is not waited for");
+    pair.bench.rules.plan.release();
+    all.shutdown();
+}
+
+/// Whether a write would go on now, asked with little patience.
+fn keeps_pace(all: &Consumers, lag_max: u64, longest: Duration) -> bool {
+    wait(async {
+        let lag_max = NonZeroU64::new(lag_max).expect("a bound");
+        let head = all.applied().iter().map(|(_, applied)| applied).max().expect("there are some");
+        tokio::time::timeout(Duration::from_millis(50), all.keep_pace(head, lag_max, longest)).await.is_ok()
     })
 }
 
