@@ -8,7 +8,7 @@ use std::time::Duration;
 use coliseum::coliseum::metrics::{Days, Granularity, SubjectKind};
 use coliseum::coliseum::{Coliseum, Rules, View};
 use coliseum::event::Metric;
-use coliseum::passport::{Entry, Envelope};
+use coliseum::passport::{Entry, Envelope, Parsed};
 use coliseum::projection::Projection;
 use coliseum::read::report::{Format, Report};
 use coliseum::units::{Seq, Timestamp, Window};
@@ -88,7 +88,7 @@ fn folded(database: &Arc<redb::Database>) -> Arc<View> {
             source: "api",
             payload: &payload,
         };
-        coliseum.apply(&Entry { seq: Seq::new(seq), envelope }).expect("a good event");
+        coliseum.apply(&Parsed::of(Entry { seq: Seq::new(seq), envelope })).expect("a good event");
         if seq.is_multiple_of(FLUSH_ENTRIES) {
             let mut transaction = database.begin_write().expect("begins");
             transaction.set_durability(redb::Durability::None).expect("no savepoint");

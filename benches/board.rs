@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use coliseum::coliseum::{Coliseum, Rules, View};
-use coliseum::passport::{Entry, Envelope};
+use coliseum::passport::{Entry, Envelope, Parsed};
 use coliseum::projection::Projection;
 use coliseum::units::{Domain, Seq, Timestamp, Window};
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -39,7 +39,7 @@ fn view() -> Arc<View> {
             source: "api",
             payload: &payload,
         };
-        coliseum.apply(&Entry { seq: Seq::new(seq), envelope }).expect("a good event");
+        coliseum.apply(&Parsed::of(Entry { seq: Seq::new(seq), envelope })).expect("a good event");
     }
     coliseum.view(Seq::new(ARTISTS + ARTISTS / 3))
 }

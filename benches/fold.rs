@@ -13,7 +13,7 @@ use std::time::Duration;
 use coliseum::coliseum::{Coliseum, Rules};
 use coliseum::event::Currency;
 use coliseum::mediaid::{self, MediaId};
-use coliseum::passport::{Entry, Envelope};
+use coliseum::passport::{Entry, Envelope, Parsed};
 use coliseum::projection::Projection;
 use coliseum::treasury::{self, Treasury};
 use coliseum::units::{Domain, Seq, Timestamp, Window};
@@ -260,7 +260,7 @@ fn run<P: Measured>(batch: usize, events: usize, step_micros: i64) {
                 source: "api",
                 payload: &event.payload,
             };
-            projection.apply(&Entry { seq: Seq::new(seq), envelope }).expect("a good event");
+            projection.apply(&Parsed::of(Entry { seq: Seq::new(seq), envelope })).expect("a good event");
         }
         spent.apply += clock.elapsed();
         if unflushed_since.0 + FLUSH_ENTRIES <= seq || unflushed_since.1 + 1_000_000 <= source.now_micros {

@@ -64,6 +64,11 @@ pub const GROUP_BYTES_MAX: usize = BATCH_BYTES_MAX + BATCH_EVENTS_MAX * 1024;
 pub const SEALED_BLOCK_BYTES: usize = 64 * 1024;
 /// Blocks kept decompressed for readers, in bytes.
 pub const BLOCK_CACHE_BYTES: usize = 16 * 1024 * 1024;
+/// Pieces of the log kept for those who follow it, in bytes, what is parsed of them included: about what
+/// [`LAG_MAX_DEFAULT`] entries take, so that the last of them still finds what the first has read.
+pub const PIECE_CACHE_BYTES: usize = 48 * 1024 * 1024;
+/// What a piece reads of a raw segment: enough to be worth a lock, little enough that who waits for it waits briefly.
+pub const PIECE_READ_BYTES: u64 = 256 * 1024;
 /// What a scan of a raw segment reads at once.
 pub const SCAN_READ_BYTES: u64 = 1024 * 1024;
 

@@ -118,7 +118,7 @@ mod tests {
 
     use super::*;
     use crate::coliseum::{Coliseum, Rules, View};
-    use crate::passport::Envelope;
+    use crate::passport::{Envelope, Parsed};
     use crate::projection::Projection;
     use crate::units::Domain;
 
@@ -167,7 +167,7 @@ mod tests {
                 source: "api",
                 payload: &text,
             };
-            coliseum.apply(&Entry { seq: Seq::new(seq), envelope }).expect("a good entry");
+            coliseum.apply(&Parsed::of(Entry { seq: Seq::new(seq), envelope })).expect("a good entry");
         }
     }
 

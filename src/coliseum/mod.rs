@@ -44,7 +44,7 @@ use std::sync::Arc;
 use redb::{ReadableDatabase, ReadableTable};
 
 use crate::event::{Facts, Flow, Metric};
-use crate::passport::Entry;
+use crate::passport::{Entry, Parsed};
 use crate::projection::names::Names;
 use crate::projection::{ApplyError, Projection, StoreError};
 use crate::units::{Domain, Minute, Seq, Timestamp};
@@ -173,11 +173,10 @@ impl Projection for Coliseum {
         Ok(coliseum)
     }
 
-    fn apply(&mut self, entry: &Entry<'_>) -> Result<(), ApplyError> {
-        let envelope = &entry.envelope;
-        let facts = Facts::of_stored(envelope.event_type, envelope.payload)
-            .map_err(|problem| ApplyError(format!("seq {}: {problem}", entry.seq)))?;
-        self.fold(entry, &facts).map_err(|StoreError(problem)| ApplyError(format!("seq {}: {problem}", entry.seq)))
+    fn apply(&mut self, parsed: &Parsed<'_>) -> Result<(), ApplyError> {
+        let entry = &parsed.entry;
+        let facts = parsed.facts.as_ref().map_err(|problem| ApplyError(format!("seq {}: {problem}", entry.seq)))?;
+        self.fold(entry, facts).map_err(|StoreError(problem)| ApplyError(format!("seq {}: {problem}", entry.seq)))
     }
 
     fn tick(&mut self, now: Timestamp) -> Result<(), StoreError> {

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use redb::{ReadableDatabase as _, TableDefinition};
 
 use crate::event::{Facts, fold_city};
-use crate::passport::Entry;
+use crate::passport::{Entry, Parsed};
 use crate::projection::kept::{self, Kept};
 use crate::projection::names::{self, Names};
 use crate::projection::rows::{Definition, Rows};
@@ -130,11 +130,10 @@ impl Projection for MediaId {
         })
     }
 
-    fn apply(&mut self, entry: &Entry<'_>) -> Result<(), ApplyError> {
-        let envelope = &entry.envelope;
-        let facts = Facts::of_stored(envelope.event_type, envelope.payload)
-            .map_err(|problem| ApplyError(format!("seq {}: {problem}", entry.seq)))?;
-        self.fold(entry, &facts);
+    fn apply(&mut self, parsed: &Parsed<'_>) -> Result<(), ApplyError> {
+        let entry = &parsed.entry;
+        let facts = parsed.facts.as_ref().map_err(|problem| ApplyError(format!("seq {}: {problem}", entry.seq)))?;
+        self.fold(entry, facts);
         Ok(())
     }
 

@@ -41,7 +41,7 @@ impl Rig {
             source: "api",
             payload: &text,
         };
-        self.mediaid.apply(&Entry { seq: Seq::new(self.seq + 1), envelope })?;
+        self.mediaid.apply(&Parsed::of(Entry { seq: Seq::new(self.seq + 1), envelope }))?;
         self.seq += 1;
         Ok(())
     }

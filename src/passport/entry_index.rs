@@ -54,12 +54,12 @@ impl EntryIndexes {
                 drop(builder);
                 return Ok(live);
             }
-            let mut left = INDEX_LOCK_ENTRIES;
-            log.scan_entries(segment, Seq::new(next.get() - 1), high, &mut |entry| {
-                builder.add_entry(&entry);
-                left -= 1;
-                if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            })?;
+            let Some(piece) = log.shared_piece(next)? else {
+                let what = format!("it gives no entry {next}, and holds {}", segment.last_seq());
+                return Err(ReadError::Io { file: segment.file_name(), what });
+            };
+            let before = Seq::new(next.get() - 1);
+            piece.entries(before, high).iter().take(INDEX_LOCK_ENTRIES).for_each(|parsed| builder.add_parsed(parsed));
         }
     }
 

@@ -11,14 +11,14 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use super::batch::{HEADER_BYTES, RECORD_LENGTH_BYTES};
-use super::record::{self, Entry};
+use super::piece::Piece;
+use super::record::{self, Entry, RecordError};
 use super::sealed::{Block, SealedSegment};
 use super::segment::{RawSegment, file_name};
 use super::watermark::Watermark;
 use super::{EntryFilter, EntrySource, Order, ReadError};
 use crate::disk::Disk;
-use crate::limits::{BLOCK_CACHE_BYTES, SCAN_READ_BYTES};
+use crate::limits::{BLOCK_CACHE_BYTES, PIECE_CACHE_BYTES, PIECE_READ_BYTES, SCAN_READ_BYTES};
 use crate::units::Seq;
 
 /// One file of the log.
@@ -70,7 +70,11 @@ pub struct Log {
     segments: ArcSwap<Vec<Arc<Segment>>>,
     /// Held while the set is replaced; readers do not take it.
     replacing: Mutex<()>,
-    cache: Mutex<BlockCache>,
+    /// The blocks read last.
+    cache: Mutex<Cache<Block>>,
+    /// The pieces made last, and who makes one now.
+    pieces: Mutex<Cache<Piece>>,
+    making_piece: Mutex<()>,
     pub(super) indexes: super::entry_index::EntryIndexes,
 }
 
@@ -88,7 +92,9 @@ impl Log {
             watermark,
             segments: ArcSwap::from_pointee(segments),
             replacing: Mutex::new(()),
-            cache: Mutex::new(BlockCache::default()),
+            cache: Mutex::new(Cache::of(BLOCK_CACHE_BYTES)),
+            pieces: Mutex::new(Cache::of(PIECE_CACHE_BYTES)),
+            making_piece: Mutex::new(()),
             indexes: super::entry_index::EntryIndexes::new(log_id),
         }
     }
@@ -167,13 +173,39 @@ impl Log {
     fn decode<'a>(&self, seq: Seq, bytes: &'a [u8]) -> Result<Entry<'a>, ReadError> {
         match record::decode(bytes) {
             Ok(envelope) => Ok(Entry { seq, envelope }),
-            Err(error) => Err(ReadError::Damaged {
-                file: self.segment_with(seq).map(|segment| segment.file_name()).unwrap_or_default(),
-                offset: 0,
-                seq,
-                what: error.to_string(),
-            }),
+            Err(error) => Err(self.damaged(seq, error)),
         }
+    }
+
+    fn damaged(&self, seq: Seq, error: RecordError) -> ReadError {
+        let file = self.segment_with(seq).map(|segment| segment.file_name()).unwrap_or_default();
+        ReadError::Damaged { file, offset: 0, seq, what: error.to_string() }
+    }
+
+    /// The piece that holds `seq`, synced or about to be; of a raw segment it is made once, for all who follow.
+    pub(super) fn shared_piece(&self, seq: Seq) -> Result<Option<Arc<Piece>>, ReadError> {
+        let kept = || self.pieces.lock().get(seq);
+        if let Some(piece) = kept() {
+            return Ok(Some(piece));
+        }
+        let Some(segment) = self.segment_with(seq) else { return Ok(None) };
+        let raw = match segment.as_ref() {
+            Segment::Raw(raw) => raw,
+            // Whoever reads what is long past reads it alone: nobody waits for another one's place in it.
+            Segment::Sealed(sealed) => return sealed.block_with(seq)?.map(|block| self.make_piece(block)).transpose(),
+        };
+        let _one_at_a_time = self.making_piece.lock();
+        if let Some(piece) = kept() {
+            return Ok(Some(piece));
+        }
+        let Some(batches) = raw.read_batches(seq, PIECE_READ_BYTES)? else { return Ok(None) };
+        let piece = self.make_piece(Block::from(batches))?;
+        self.pieces.lock().put(piece.clone());
+        Ok(Some(piece))
+    }
+
+    fn make_piece(&self, block: Block) -> Result<Arc<Piece>, ReadError> {
+        Piece::of(block, |seq, error| self.damaged(seq, error)).map(Arc::new)
     }
 
     /// Calls `each` with the entries of one segment, from its first up to `high`, checking all that it reads.
@@ -299,6 +331,10 @@ impl EntrySource for Log {
         Ok(done)
     }
 
+    fn piece(&self, after: Seq) -> Result<Option<Arc<Piece>>, ReadError> {
+        if after >= self.durable() { Ok(None) } else { self.shared_piece(after.next()) }
+    }
+
     fn get(&self, seq: Seq, each: &mut dyn FnMut(Entry<'_>)) -> Result<bool, ReadError> {
         if seq == Seq::ZERO || seq > self.durable() {
             return Ok(false);
@@ -319,47 +355,75 @@ impl EntrySource for Log {
 }
 
 impl From<super::segment::Batches> for Block {
-    /// The records of one batch.
+    /// The records of some batches.
     fn from(batches: super::segment::Batches) -> Block {
         let first_seq = batches.records().next().map_or(Seq::ZERO, |(seq, _)| seq);
-        let mut start = HEADER_BYTES as u32;
-        let spans = batches
-            .records()
-            .map(|(_, record)| {
-                let from = start + RECORD_LENGTH_BYTES as u32;
-                start = from + record.len() as u32;
-                (from, start)
-            })
-            .collect();
+        let spans = batches.spans().map(|(_, start, end)| (start as u32, end as u32)).collect();
         Block::new(first_seq, batches.into_bytes(), spans)
     }
 }
 
-/// The blocks read last, bounded by their bytes. A block of the active segment is one batch, often of one small event,
-/// so there may be tens of thousands: a look-up must not pass them all.
-#[derive(Default)]
-struct BlockCache {
+/// Some entries in a row.
+trait Span {
+    fn first_seq(&self) -> Seq;
+    fn last_seq(&self) -> Seq;
+    /// What it takes in memory.
+    fn len_bytes(&self) -> usize;
+}
+
+impl Span for Block {
+    fn first_seq(&self) -> Seq {
+        self.first_seq
+    }
+    fn last_seq(&self) -> Seq {
+        Block::last_seq(self)
+    }
+    fn len_bytes(&self) -> usize {
+        Block::len_bytes(self)
+    }
+}
+
+impl Span for Piece {
+    fn first_seq(&self) -> Seq {
+        Piece::first_seq(self)
+    }
+    fn last_seq(&self) -> Seq {
+        Piece::last_seq(self)
+    }
+    fn len_bytes(&self) -> usize {
+        Piece::len_bytes(self)
+    }
+}
+
+/// What was read last, bounded by its bytes. A block of the active segment is one batch, often of one small event, so
+/// there may be tens of thousands: a look-up must not pass them all.
+struct Cache<T> {
     /// By first seq; none overlaps the one before it.
-    blocks: BTreeMap<Seq, Arc<Block>>,
+    blocks: BTreeMap<Seq, Arc<T>>,
     /// The first seqs of all of them, oldest first, and of some that are gone.
     order: VecDeque<Seq>,
     bytes: usize,
+    bytes_max: usize,
 }
 
-impl BlockCache {
-    fn get(&self, seq: Seq) -> Option<Arc<Block>> {
+impl<T: Span> Cache<T> {
+    fn of(bytes_max: usize) -> Cache<T> {
+        Cache { blocks: BTreeMap::new(), order: VecDeque::new(), bytes: 0, bytes_max }
+    }
+
+    fn get(&self, seq: Seq) -> Option<Arc<T>> {
         let (_, block) = self.blocks.range(..=seq).next_back()?;
         (seq <= block.last_seq()).then(|| block.clone())
     }
 
-    fn put(&mut self, block: Arc<Block>) {
+    fn put(&mut self, block: Arc<T>) {
         // A block of the sealed form holds many of the raw one, which would hide it.
-        let inside: Vec<Seq> = self.blocks.range(block.first_seq..=block.last_seq()).map(|(seq, _)| *seq).collect();
+        let inside: Vec<Seq> = self.blocks.range(block.first_seq()..=block.last_seq()).map(|(seq, _)| *seq).collect();
         inside.into_iter().for_each(|seq| self.forget(seq));
         self.bytes += block.len_bytes();
-        self.order.push_back(block.first_seq);
-        self.blocks.insert(block.first_seq, block);
-        while self.bytes > BLOCK_CACHE_BYTES && self.order.len() > 1 {
+        self.order.push_back(block.first_seq());
+        self.blocks.insert(block.first_seq(), block);
+        while self.bytes > self.bytes_max && self.order.len() > 1 {
             if let Some(oldest) = self.order.pop_front() {
                 self.forget(oldest);
             }
@@ -383,11 +447,11 @@ mod tests {
 
     #[test]
     fn a_block_is_found_by_each_of_its_seqs_until_newer_ones_need_its_room() {
-        let mut cache = BlockCache::default();
+        let mut cache = Cache::of(BLOCK_CACHE_BYTES);
         cache.put(block(10, 5, BLOCK_CACHE_BYTES / 4));
         cache.put(block(1, 9, BLOCK_CACHE_BYTES / 4));
         cache.put(block(1, 9, BLOCK_CACHE_BYTES / 4));
-        let held = |cache: &BlockCache, seq| cache.get(Seq::new(seq)).map(|block| block.first_seq.get());
+        let held = |cache: &Cache<Block>, seq| cache.get(Seq::new(seq)).map(|block| block.first_seq.get());
         assert_eq!(
             [0, 1, 9, 10, 14, 15].map(|seq| held(&cache, seq)),
             [None, Some(1), Some(1), Some(10), Some(10), None]

@@ -14,6 +14,7 @@ mod keeper;
 pub mod keys;
 mod log;
 mod open;
+mod piece;
 pub mod record;
 mod recovery;
 pub mod repair;
@@ -31,6 +32,7 @@ mod writer;
 pub use group::{AppendError, Appender, Group, Outcome};
 pub use log::Log;
 pub use open::{Passport, PassportOptions, Stepped};
+pub use piece::{Parsed, Piece};
 pub use record::{Entry, Envelope};
 pub use recovery::{OpenError, TornTail, survey};
 pub use scrub::{Scrub, ScrubOptions, ScrubReport, ScrubStatus};
@@ -39,6 +41,7 @@ pub use watermark::Watermark;
 pub use writer::Durability;
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use crate::units::{Seq, Timestamp};
 
@@ -88,6 +91,10 @@ pub trait EntrySource: Send + Sync + 'static {
     /// Calls `each` for every entry after `after`, in order, until it breaks or the watermark is reached.
     /// Returns the last seq it gave, or `after` if none.
     fn scan(&self, after: Seq, each: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>) -> Result<Seq, ReadError>;
+
+    /// A piece that holds the entry behind `after`, for who follows the log; `None` where there is none yet. It may hold
+    /// entries before that one, and some that are not to be read yet.
+    fn piece(&self, after: Seq) -> Result<Option<Arc<Piece>>, ReadError>;
 
     /// Calls `each` with the entry `seq`; `false` if there is none (0, or above the watermark).
     fn get(&self, seq: Seq, each: &mut dyn FnMut(Entry<'_>)) -> Result<bool, ReadError>;

@@ -219,6 +219,10 @@ impl Batches {
     }
     /// Every record with its number, in order.
     pub fn records(&self) -> impl Iterator<Item = (Seq, &[u8])> {
+        self.spans().map(|(seq, start, end)| (seq, &self.bytes[start..end]))
+    }
+    /// Where every record with its number starts and ends, in order.
+    pub fn spans(&self) -> impl Iterator<Item = (Seq, usize, usize)> {
         let mut rest = self.bytes.as_slice();
         let mut body: &[u8] = &[];
         let mut seq = Seq::ZERO;
@@ -234,7 +238,8 @@ impl Batches {
             let (record, next) = batch_record(body);
             let this = seq;
             (body, seq) = (next, seq.next());
-            Some((this, record))
+            let end = self.bytes.len() - rest.len() - next.len();
+            Some((this, end - record.len(), end))
         })
     }
 }

@@ -5,7 +5,6 @@
 //! longer be said of the memory (a panic, a flush that failed half way), it is [`Trouble::Tainted`]: the owner drops the
 //! projection and loads it again from the last commit.
 
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,7 +16,7 @@ use super::contain::contain;
 use super::dead_letters::{DeadLetter, DeadLetters, Trials};
 use super::store::{self, OpenError, Place};
 use super::{ApplyError, Identity, Projection, StoreError, Wiring};
-use crate::passport::Entry;
+use crate::passport::{Entry, Parsed, ReadError};
 use crate::units::{Minute, Seq, Timestamp};
 
 /// Entries between two looks at the time.
@@ -199,54 +198,37 @@ impl<P: Projection> Fold<P> {
     /// Folds entries until the log ends, the batch's time is over, or `room` of them are done.
     pub fn advance(&mut self, wiring: &Wiring, trials: &mut Trials, room: u64) -> Result<Advance, Trouble> {
         let started = wiring.clock.instant();
+        let unreadable = |error: ReadError| Trouble::Read(error.to_string());
         let mut count = 0;
-        let mut outcome = Ok(Advance::CaughtUp);
-        let scanned = wiring.log.scan(self.applied, &mut |entry| {
-            match self.take(&entry, trials, wiring) {
-                Ok(None) => {}
-                stopped => {
-                    outcome = stopped.map(|advance| advance.unwrap_or(Advance::More));
-                    return ControlFlow::Break(());
+        loop {
+            let durable = wiring.log.durable();
+            if durable <= self.applied {
+                return Ok(Advance::CaughtUp);
+            }
+            let piece = wiring.log.piece(self.applied).map_err(unreadable)?;
+            let entries = piece.as_ref().map(|piece| piece.entries(self.applied, durable)).unwrap_or_default();
+            if entries.is_empty() {
+                let applied = self.applied;
+                let what = format!("the log says it holds {durable} entries, and gives none after {applied}");
+                return Err(Trouble::Read(what));
+            }
+            for parsed in entries {
+                if let Some(advance) = self.take(parsed, trials, wiring)? {
+                    return Ok(advance);
+                }
+                count += 1;
+                let is_over =
+                    count >= room || (count % ENTRIES_PER_LOOK == 0 && wiring.since(started) >= wiring.options.batch);
+                if is_over {
+                    return Ok(Advance::More);
                 }
             }
-            count += 1;
-            let is_over =
-                count >= room || (count % ENTRIES_PER_LOOK == 0 && wiring.since(started) >= wiring.options.batch);
-            if is_over {
-                outcome = Ok(Advance::More);
-                return ControlFlow::Break(());
-            }
-            ControlFlow::Continue(())
-        });
-        match (outcome?, scanned) {
-            (_, Err(error)) => Err(Trouble::Read(error.to_string())),
-            (Advance::CaughtUp, Ok(_)) if count == 0 && wiring.log.durable() > self.applied => {
-                // One more look: the log may have grown since the scan ended.
-                self.expect_growth(wiring)
-            }
-            (advance, Ok(_)) => Ok(advance),
-        }
-    }
-
-    fn expect_growth(&self, wiring: &Wiring) -> Result<Advance, Trouble> {
-        let mut is_there = false;
-        let scanned = wiring.log.scan(self.applied, &mut |_| {
-            is_there = true;
-            ControlFlow::Break(())
-        });
-        match scanned {
-            Err(error) => Err(Trouble::Read(error.to_string())),
-            Ok(_) if is_there => Ok(Advance::More),
-            Ok(_) => Err(Trouble::Read(format!(
-                "the log says it holds {} entries, and gives none after {}",
-                wiring.log.durable(),
-                self.applied
-            ))),
         }
     }
 
     /// Folds one entry; `None` if it is done with, one way or the other.
-    fn take(&mut self, entry: &Entry<'_>, trials: &mut Trials, wiring: &Wiring) -> Result<Option<Advance>, Trouble> {
+    fn take(&mut self, parsed: &Parsed<'_>, trials: &mut Trials, wiring: &Wiring) -> Result<Option<Advance>, Trouble> {
+        let entry = &parsed.entry;
         let seq = entry.seq;
         if seq != self.applied.next() {
             return Err(Trouble::Read(format!("the log gave entry {seq} after {}", self.applied)));
@@ -266,7 +248,7 @@ impl<P: Projection> Fold<P> {
                 return Ok(Some(Advance::Wait(trial.not_before)));
             }
         }
-        match contain(|| self.projection.apply(entry)) {
+        match contain(|| self.projection.apply(parsed)) {
             Ok(Ok(())) => {
                 self.pass(entry);
                 Ok(None)
@@ -358,10 +340,11 @@ impl<P: Projection> Fold<P> {
         wiring
             .log
             .get(seq, &mut |entry| {
-                applied = contain(|| self.projection.apply(&entry).map_err(|error| error.0)).unwrap_or_else(|panic| {
-                    has_panicked = true;
-                    Err(panic)
-                });
+                applied = contain(|| self.projection.apply(&Parsed::of(entry)).map_err(|error| error.0))
+                    .unwrap_or_else(|panic| {
+                        has_panicked = true;
+                        Err(panic)
+                    });
             })
             .map_err(|error| Trouble::Read(error.to_string()))?;
         self.touched = true;

@@ -74,7 +74,7 @@ use checkpoint::Checkpoint;
 
 use crate::clock::Clock;
 use crate::disk::Disk;
-use crate::passport::{Entry, EntrySource, Watermark};
+use crate::passport::{EntrySource, Parsed, Watermark};
 use crate::units::{Seq, Timestamp};
 use crate::world::World;
 
@@ -121,7 +121,7 @@ pub trait Projection: Sized + Send + 'static {
     /// Opens the tables (made if they are missing) and loads what lives in memory. `now` is the clock's time.
     fn open(database: Arc<redb::Database>, setup: &Self::Setup, now: Timestamp) -> Result<Self, StoreError>;
     /// Folds one entry into memory. On an error nothing has changed.
-    fn apply(&mut self, entry: &Entry<'_>) -> Result<(), ApplyError>;
+    fn apply(&mut self, parsed: &Parsed<'_>) -> Result<(), ApplyError>;
     /// Moves the windows to the minute that holds `now`, forwards or back.
     fn tick(&mut self, now: Timestamp) -> Result<(), StoreError>;
     /// Writes what has changed since the last flush; the runner adds the checkpoint and commits.

@@ -14,7 +14,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::{ApplyError, Projection, StoreError};
 use crate::disk::{DirEntry, Disk, DiskFile, OpenMode, RealDisk};
-use crate::passport::{Entry, EntryFilter, EntrySource, Envelope, Order, ReadError, Watermark};
+use crate::passport::{Entry, EntryFilter, EntrySource, Envelope, Order, Parsed, Piece, ReadError, Watermark};
 use crate::units::{Minute, Seq, Timestamp};
 
 /// One entry of the [`MemoryLog`].
@@ -114,6 +114,17 @@ impl EntrySource for MemoryLog {
             }
         }
         Ok(last)
+    }
+
+    /// One entry each.
+    fn piece(&self, after: Seq) -> Result<Option<Arc<Piece>>, ReadError> {
+        let is_left_out = after.next().get() == self.left_out.load(Ordering::SeqCst);
+        let seq = if is_left_out { after.next().next() } else { after.next() };
+        let mut piece = None;
+        if seq <= self.durable() {
+            self.read(seq, &mut |entry| piece = Some(Arc::new(Piece::of_entry(&entry))))?;
+        }
+        Ok(piece)
     }
 
     fn get(&self, seq: Seq, each: &mut dyn FnMut(Entry<'_>)) -> Result<bool, ReadError> {
@@ -264,7 +275,8 @@ impl Projection for Sums {
         Ok(Sums { rules: setup.clone(), database, minute: now.minute(), totals, changed: BTreeSet::new() })
     }
 
-    fn apply(&mut self, entry: &Entry<'_>) -> Result<(), ApplyError> {
+    fn apply(&mut self, parsed: &Parsed<'_>) -> Result<(), ApplyError> {
+        let entry = &parsed.entry;
         self.rules.plan.wait_at(self.rules.factor, entry.seq);
         if spend_at(&self.rules.plan.fail, entry.seq) {
             return Err(ApplyError(format!("told to fail on {}", entry.seq)));

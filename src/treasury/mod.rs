@@ -32,7 +32,7 @@ use redb::{ReadTransaction, ReadableDatabase as _, TableDefinition};
 use roaring::RoaringBitmap;
 
 use crate::event::{Currency, Facts, Flow};
-use crate::passport::Entry;
+use crate::passport::{Entry, Parsed};
 use crate::projection::kept::{self, Kept};
 use crate::projection::names::{self, Names};
 use crate::projection::rows::{self, Row, Rows};
@@ -150,17 +150,16 @@ impl Projection for Treasury {
         })
     }
 
-    fn apply(&mut self, entry: &Entry<'_>) -> Result<(), ApplyError> {
-        let envelope = &entry.envelope;
-        let facts = Facts::of_stored(envelope.event_type, envelope.payload)
-            .map_err(|problem| ApplyError(format!("seq {}: {problem}", entry.seq)))?;
+    fn apply(&mut self, parsed: &Parsed<'_>) -> Result<(), ApplyError> {
+        let entry = &parsed.entry;
+        let facts = parsed.facts.as_ref().map_err(|problem| ApplyError(format!("seq {}: {problem}", entry.seq)))?;
         // What can fail comes first.
-        let attendees = match &facts {
+        let attendees = match facts {
             Facts::Scheduled { event_id, artist_ids, .. } => self.attendees_to_credit(event_id, artist_ids),
             _ => Ok(RoaringBitmap::new()),
         };
         let attendees = attendees.map_err(|StoreError(problem)| ApplyError(format!("seq {}: {problem}", entry.seq)))?;
-        self.fold(entry, &facts, &attendees);
+        self.fold(entry, facts, &attendees);
         Ok(())
     }
 

@@ -48,7 +48,7 @@ impl Rig {
             source: "api",
             payload: &text,
         };
-        self.treasury.apply(&Entry { seq: Seq::new(seq), envelope })?;
+        self.treasury.apply(&Parsed::of(Entry { seq: Seq::new(seq), envelope }))?;
         self.seq = seq;
         Ok(())
     }

@@ -150,7 +150,7 @@ impl Rig {
         let received_micros = self.now_micros + seq as i64;
         let text = payload.to_string();
         let entry = Stored { seq, at_micros, received_micros, payload, text };
-        entry.with(|entry| self.coliseum().apply(entry)).expect("a good entry");
+        entry.with(|entry| self.coliseum().apply(&Parsed::of(*entry))).expect("a good entry");
         self.entries.push(entry);
     }
     fn tick(&mut self, minutes: i64) {
@@ -187,7 +187,7 @@ impl Rig {
         self.coliseum = None;
         let mut coliseum = Coliseum::open(self.database.clone(), &self.rules, now).expect("opens");
         for entry in &self.entries[self.committed..] {
-            entry.with(|entry| coliseum.apply(entry)).expect("a good entry");
+            entry.with(|entry| coliseum.apply(&Parsed::of(*entry))).expect("a good entry");
         }
         self.coliseum = Some(coliseum);
     }
@@ -280,7 +280,7 @@ fn a_bad_payload_changes_nothing() {
         payload: json!({"type": "coliseum.vote_cast", "artistId": "new", "eventId": "e1", "userId": "u"}),
         text: "{\"type\":\"coliseum.vote_cast\"}".into(),
     };
-    assert!(bad.with(|entry| rig.coliseum().apply(entry)).is_err());
+    assert!(bad.with(|entry| rig.coliseum().apply(&Parsed::of(*entry))).is_err());
     rig.check();
 }
 

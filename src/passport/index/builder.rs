@@ -7,7 +7,7 @@ use roaring::RoaringBitmap;
 use super::postings::PostingTable;
 use super::{AT_BLOCK_ENTRIES, AtRange, Field, INDEX_ENTRIES_MAX, Postings, SegmentId, Term, TermKey};
 use crate::event::{Facts, category};
-use crate::passport::Entry;
+use crate::passport::{Entry, Parsed};
 use crate::units::{Seq, Timestamp};
 
 /// What the index keeps of one entry, beside its artists.
@@ -46,10 +46,17 @@ impl SegmentIndexBuilder {
     /// # Panics
     /// If it is not the next: a gap would shift every answer after it.
     pub fn add_entry(&mut self, entry: &Entry<'_>) {
+        self.add_parsed(&Parsed::of(*entry));
+    }
+
+    /// The same for an entry whose payload was read already.
+    pub fn add_parsed(&mut self, parsed: &Parsed<'_>) {
+        let Parsed { entry, facts } = parsed;
+        // Where the payload does not read as its type, the entry has no entity and credits nobody.
+        let facts = facts.as_ref().ok();
         assert_eq!(entry.seq, self.first_seq.plus(u64::from(self.count)), "entries are indexed without a gap");
         let envelope = &entry.envelope;
-        let facts = facts(entry);
-        let entity = facts.as_ref().and_then(|facts| facts.entity(envelope.user_id));
+        let entity = facts.and_then(|facts| facts.entity(envelope.user_id));
         let terms = Terms {
             user_id: envelope.user_id,
             event_type: envelope.event_type,
@@ -58,7 +65,7 @@ impl SegmentIndexBuilder {
             at: entry.at(),
         };
         // A configured rule may credit any type's artists, now or later.
-        self.add(&terms, facts.iter().flat_map(|facts| facts.credited(true)));
+        self.add(&terms, facts.into_iter().flat_map(|facts| facts.credited(true)));
     }
 
     /// Adds the next entry by its terms. An artist may be named twice.

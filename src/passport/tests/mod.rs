@@ -1,6 +1,7 @@
 //! The log from outside: what is acknowledged is there, once, after any restart; damage stops the start.
 
 mod damage;
+mod pieces;
 mod scrub;
 mod snapshots;
 mod start;

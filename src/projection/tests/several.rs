@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 
 use super::super::{ApplyError, Consumer, Consumers, Projection, StoreError};
 use super::*;
-use crate::passport::Entry;
+use crate::passport::Parsed;
 
 /// [`Sums`] under another name, and so in a directory of its own.
 struct Others(Sums);
@@ -26,8 +26,8 @@ impl Projection for Others {
     fn open(database: Arc<redb::Database>, setup: &Rules, now: Timestamp) -> Result<Others, StoreError> {
         Sums::open(database, setup, now).map(Others)
     }
-    fn apply(&mut self, entry: &Entry<'_>) -> Result<(), ApplyError> {
-        self.0.apply(entry)
+    fn apply(&mut self, parsed: &Parsed<'_>) -> Result<(), ApplyError> {
+        self.0.apply(parsed)
     }
     fn tick(&mut self, now: Timestamp) -> Result<(), StoreError> {
         self.0.tick(now)

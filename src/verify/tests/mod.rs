@@ -13,7 +13,7 @@ use super::{mediaid, recompute, treasury};
 use crate::coliseum::{Coliseum, Rules};
 use crate::event::Currency;
 use crate::mediaid::MediaId;
-use crate::passport::{Entry, Envelope};
+use crate::passport::{Entry, Envelope, Parsed};
 use crate::projection::Projection;
 use crate::treasury::Treasury;
 use crate::units::{Seq, Timestamp};
@@ -94,7 +94,7 @@ impl<P: Projection, R: Recomputed<View = P::View>> Rig<P, R> {
             payload["at"] = json!("2026-05-01T20:15:00Z");
             Stored { seq, event, text: payload.to_string() }
         };
-        stored(folded).with(|entry| self.projection().apply(entry)).expect("a good entry");
+        stored(folded).with(|entry| self.projection().apply(&Parsed::of(*entry))).expect("a good entry");
         self.entries.push(stored(logged));
     }
     fn view(&mut self) -> Arc<P::View> {
@@ -128,7 +128,7 @@ impl<P: Projection, R: Recomputed<View = P::View>> Rig<P, R> {
         self.projection = None;
         let mut projection = P::open(self.database.clone(), &self.setup, NOW).expect("opens");
         for entry in &self.entries[self.committed..] {
-            entry.with(|entry| projection.apply(entry)).expect("a good entry");
+            entry.with(|entry| projection.apply(&Parsed::of(*entry))).expect("a good entry");
         }
         self.projection = Some(projection);
     }
