@@ -55,7 +55,8 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    /// Notes that a score went from one value to another; zero is not on the board.
+    /// Notes that a score went from one value to another; zero is not on the board. To be called in the order of ids: it is
+    /// told here once for all boards, and not found out by comparing texts on each.
     pub fn note(&mut self, number: u32, old: i128, new: i128) {
         if old == new {
             return;
@@ -75,9 +76,9 @@ impl Changes {
 impl Board {
     /// Of places in any order; scores that are zero are left out.
     pub(super) fn of(places: impl Iterator<Item = Place>, ids: &impl Ids) -> Board {
-        let mut changes = Changes::default();
-        places.for_each(|place| changes.note(place.number, 0, place.score));
-        Board::default().changed(changes, ids)
+        let mut loose: Vec<Place> = places.filter(|place| place.score != 0).collect();
+        loose.sort_unstable_by(|a, b| a.cmp(b, ids));
+        Builder { chunks: Vec::new(), loose }.finish()
     }
 
     pub fn len(&self) -> usize {
@@ -120,25 +121,31 @@ impl Board {
     }
 
     /// The board after some changes; chunks that they do not touch are shared.
-    pub(super) fn changed(&self, mut changes: Changes, ids: &impl Ids) -> Board {
-        changes.removed.sort_unstable_by(|a, b| a.cmp(b, ids));
-        changes.inserted.sort_unstable_by(|a, b| a.cmp(b, ids));
-        let (mut removed, mut inserted) = (changes.removed.as_slice(), changes.inserted.as_slice());
-        let mut next = Builder::default();
-        for (index, chunk) in self.chunks.iter().enumerate() {
-            let is_last = index + 1 == self.chunks.len();
-            let owned = |places: &[Place]| match is_last {
-                true => places.len(),
-                false => places.partition_point(|place| place.cmp(&chunk.last, ids) != Ordering::Greater),
-            };
-            let (out, into) = (owned(removed), owned(inserted));
-            if out == 0 && into == 0 {
-                next.keep(chunk);
-            } else {
-                next.merge(&chunk.places, &removed[..out], &inserted[..into], ids);
-            }
-            (removed, inserted) = (&removed[out..], &inserted[into..]);
+    pub(super) fn changed(&self, changes: Changes, ids: &impl Ids) -> Board {
+        let Changes { mut removed, mut inserted } = changes;
+        for places in [&mut removed, &mut inserted] {
+            // Stable, so that equal scores stay in the order of their ids.
+            places.sort_by_key(|place| std::cmp::Reverse(place.score));
+            debug_assert!(places.is_sorted_by(|a, b| a.cmp(b, ids) != Ordering::Greater), "noted in the order of ids");
         }
+        let (mut removed, mut inserted) = (removed.as_slice(), inserted.as_slice());
+        let mut next = Builder::default();
+        let mut chunks = self.chunks.as_slice();
+        let first_of = |places: [&[Place]; 2]| {
+            let firsts = places.into_iter().filter_map(|places| places.first().copied());
+            firsts.min_by(|a, b| a.cmp(b, ids))
+        };
+        while let (Some(first), Some(last_chunk)) = (first_of([removed, inserted]), chunks.len().checked_sub(1)) {
+            // What lies behind all chunks is the last one's.
+            let place = chunks.partition_point(|chunk| chunk.last.cmp(&first, ids) == Ordering::Less).min(last_chunk);
+            chunks[..place].iter().for_each(|chunk| next.keep(chunk));
+            let chunk = &chunks[place];
+            let is_its = |other: &&Place| place == last_chunk || other.cmp(&chunk.last, ids) != Ordering::Greater;
+            let (out, into) = (removed.iter().take_while(is_its).count(), inserted.iter().take_while(is_its).count());
+            next.merge(&chunk.places, &removed[..out], &inserted[..into], ids);
+            (removed, inserted, chunks) = (&removed[out..], &inserted[into..], &chunks[place + 1..]);
+        }
+        chunks.iter().for_each(|chunk| next.keep(chunk));
         next.merge(&[], removed, inserted, ids);
         next.finish()
     }
@@ -162,20 +169,31 @@ impl Builder {
         self.chunks.push(chunk.clone());
     }
 
-    /// Appends `places` without `removed` and with `inserted`, all sorted.
+    /// Appends `places` without `removed` and with `inserted`, all sorted. Each change is searched for: there are few of
+    /// them, and what lies between two is copied as it is.
     fn merge(&mut self, places: &[Place], removed: &[Place], inserted: &[Place], ids: &impl Ids) {
         let (mut removed, mut inserted) = (removed.iter().peekable(), inserted.iter().peekable());
-        for place in places {
-            if removed.next_if_eq(&place).is_some() {
-                continue;
+        let mut rest = places;
+        loop {
+            let inserts = match (inserted.peek(), removed.peek()) {
+                (None, None) => break,
+                (Some(new), Some(old)) => new.cmp(old, ids) != Ordering::Greater,
+                (new, _) => new.is_some(),
+            };
+            let change = if inserts { inserted.next() } else { removed.next() };
+            let change = change.expect("it was peeked at");
+            let (before, behind) =
+                rest.split_at(rest.partition_point(|place| place.cmp(change, ids) == Ordering::Less));
+            self.loose.extend_from_slice(before);
+            rest = behind;
+            if inserts {
+                self.loose.push(*change);
+            } else {
+                let taken = rest.split_off_first();
+                assert_eq!(taken, Some(change), "a place that is taken out is on the board");
             }
-            while let Some(new) = inserted.next_if(|new| new.cmp(place, ids) == Ordering::Less) {
-                self.loose.push(*new);
-            }
-            self.loose.push(*place);
         }
-        self.loose.extend(inserted);
-        assert!(removed.next().is_none(), "a place that is taken out is on the board");
+        self.loose.extend_from_slice(rest);
     }
 
     /// Cuts the loose places into chunks of equal size.
@@ -258,7 +276,9 @@ mod tests {
                 let mut next = if clear { BTreeMap::new() } else { scores.clone() };
                 next.extend(round);
                 let mut changes = Changes::default();
-                for artist in 0..3000 {
+                let mut by_id: Vec<u32> = (0..3000).collect();
+                by_id.sort_by_key(|artist| &ids[*artist as usize]);
+                for artist in by_id {
                     let score = |of: &BTreeMap<u32, i128>| of.get(&artist).copied().unwrap_or(0);
                     changes.note(artist, score(&scores), score(&next));
                 }

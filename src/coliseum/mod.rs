@@ -514,7 +514,9 @@ impl Coliseum {
 
     /// Brings the shown scores and boards up to date; boards that nothing moved on are shared.
     fn publish(&mut self) {
-        let dirty = self.dirty.shown.take();
+        let mut dirty = self.dirty.shown.take();
+        let ids = self.artists.ids();
+        dirty.sort_unstable_by_key(|number| &ids[*number as usize]);
         let mut changes: [[Changes; 4]; SLOTS] = Default::default();
         for number in dirty {
             let artist = ArtistNo::new(number);

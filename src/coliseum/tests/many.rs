@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::coliseum::metrics::{Days, SubjectKind};
+use crate::coliseum::metrics::{Days, Granularity, SubjectKind};
 
 /// SplitMix64.
 fn random(state: &mut u64) -> u64 {
@@ -97,4 +97,43 @@ fn genres_of_equal_weight_are_in_their_own_order_however_their_parts_add_up() {
     let shares: Vec<(&str, f64)> = found.genres.iter().map(|share| (share.genre.as_str(), share.share)).collect();
     assert_eq!(shares, [("c", 0.5), ("a", 0.25), ("b", 0.25)]);
     rig.check();
+}
+
+/// A range is of the buckets that start in it, whatever minute of one it begins in; random votes seldom come at an edge.
+#[test]
+fn a_range_of_rollups_holds_the_first_minute_of_its_first_bucket_and_of_none_behind_it() {
+    for granularity in Granularity::ALL {
+        let mut rig = Rig::new();
+        let length = granularity.minutes();
+        let second = granularity.start_of(rig.now_micros / MINUTE_MICROS) - length;
+        let starts = [second - length, second, second + length];
+        for start in starts {
+            rig.apply(vote("a"), start * MINUTE_MICROS);
+            rig.apply(vote("a"), (start + length - 1) * MINUTE_MICROS);
+        }
+        for flushes in [false, true] {
+            if flushes {
+                rig.flush(None);
+            }
+            let view = rig.view();
+            let artist = view.artist("a").expect("known").get();
+            let starts_of = |from: i64, to: i64| -> Vec<i64> {
+                let range = (Some(from), Some(to));
+                let found = view.metrics().rollups(SubjectKind::Artist, artist, granularity, range).expect("readable");
+                assert!(found.values().all(|bucket| bucket.metrics.values().all(|total| total.count == 2)));
+                found.into_keys().collect()
+            };
+            let [first, second, third] = starts;
+            for (from, to, expected) in [
+                (first, third, &starts[..2]),
+                (first + 1, third + 1, &starts[1..]),
+                (second - 1, third - 1, &starts[1..2]),
+                (second, second + 1, &starts[1..2]),
+                (second + 1, third, &[]),
+                (first, second, &starts[..1]),
+            ] {
+                assert_eq!(starts_of(from, to), expected, "{granularity:?} {from} {to}");
+            }
+        }
+    }
 }
