@@ -5,8 +5,8 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 /// Rows in one chunk, except that the only chunk of a board may have fewer.
-const CHUNK_ROWS_MAX: usize = 256;
-const CHUNK_ROWS_MIN: usize = 64;
+const CHUNK_ROWS_MAX: usize = 128;
+const CHUNK_ROWS_MIN: usize = 32;
 const _: () = assert!(CHUNK_ROWS_MIN * 2 <= CHUNK_ROWS_MAX);
 
 /// Whoever can say the id of a number: what equal scores are ordered by.

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 
 use super::contain::contain;
+use super::fold::Fold;
 use super::follower::{Follower, Step};
 use super::handle::{Command, NotFound, Shared, Standing};
 use super::store::Place;
@@ -23,6 +24,10 @@ use crate::units::{Minute, Seq};
 const SLEEP_LONGEST: Duration = Duration::from_millis(250);
 /// After making a view, this many times as long is left for other work.
 const REST_PER_VIEW: u32 = 3;
+
+/// Having folded entries, the thread looks for more of them after this at the earliest: what comes one by one is folded some at
+/// a time, since waking up and making a view cost as much as many entries. The first one after a silence does not wait.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(3);
 
 /// What readers have.
 struct Shown {
@@ -44,6 +49,8 @@ pub(super) struct Runner<P: Projection> {
     serving: Follower<P>,
     building: Option<Building<P>>,
     shown: Shown,
+    /// When entries were folded last.
+    folded_at: Instant,
     /// The end of the log at the start: having come there is being ready.
     target: Seq,
     /// The serving file was made at this start, so that coming to the target is a rebuild.
@@ -72,6 +79,7 @@ impl<P: Projection> Runner<P> {
             serving,
             building: None,
             shown,
+            folded_at: Instant::now(),
             target,
             is_new,
             is_stopping: false,
@@ -113,7 +121,11 @@ impl<P: Projection> Runner<P> {
         if self.is_stopping {
             return;
         }
+        let before = self.applied();
         let step = self.serving.step();
+        if self.applied() != before {
+            self.folded_at = Instant::now();
+        }
         if let Step::Lost(why) = &step
             && self.building.is_none()
         {
@@ -131,6 +143,10 @@ impl<P: Projection> Runner<P> {
             Step::Wait(until) => self.sleep_until(until),
             Step::Lost(_) => self.sleep_until(Instant::now() + SLEEP_LONGEST),
         }
+    }
+
+    fn applied(&self) -> Option<Seq> {
+        self.serving.fold().map(Fold::applied)
     }
 
     fn take_commands(&mut self) {
@@ -245,7 +261,7 @@ impl<P: Projection> Runner<P> {
     }
 
     /// Everything is folded: sleeps until the log grows, the minute ends, or something of its own is due.
-    fn sleep_at_the_end(&self) {
+    fn sleep_at_the_end(&mut self) {
         let now = Instant::now();
         let clock = self.wiring.clock.now();
         let to_next_minute = clock.minute().plus(1).start().micros().saturating_sub(clock.micros());
@@ -255,6 +271,10 @@ impl<P: Projection> Runner<P> {
         }
         if let Some(fold) = self.serving.fold() {
             self.wiring.watermark.wait_past(fold.applied(), timeout);
+        }
+        let earliest = self.folded_at + LOOK_AGAIN_AFTER;
+        if Instant::now() < earliest {
+            self.sleep_until(earliest);
         }
     }
 
