@@ -106,16 +106,21 @@ const DOORS: &[Door] = &[
     Door {
         room: "coliseum",
         of: "passport",
-        paths: &["passport::Entry", "passport::Envelope"],
+        paths: &["passport::Entry", "passport::Envelope", "passport::Parsed"],
         files: "src/coliseum/",
     },
     Door {
         room: "treasury",
         of: "passport",
-        paths: &["passport::Entry", "passport::Envelope"],
+        paths: &["passport::Entry", "passport::Envelope", "passport::Parsed"],
         files: "src/treasury/",
     },
-    Door { room: "mediaid", of: "passport", paths: &["passport::Entry", "passport::Envelope"], files: "src/mediaid/" },
+    Door {
+        room: "mediaid",
+        of: "passport",
+        paths: &["passport::Entry", "passport::Envelope", "passport::Parsed"],
+        files: "src/mediaid/",
+    },
     // One file of `http` hands bodies to `capture`; the others know neither it nor the log.
     Door { room: "http", of: "capture", paths: &["capture"], files: "src/http/write.rs" },
     Door { room: "http", of: "capture", paths: &["capture"], files: "src/http/tests/" },

@@ -16,8 +16,9 @@ use crate::limits::LIST_LIMIT_MAX;
 /// How many a list holds when it is made anew or cut, and how many it may hold before it is cut.
 const LISTED: usize = LIST_LIMIT_MAX + LIST_LIMIT_MAX / 2;
 const LISTED_MAX: usize = 2 * LIST_LIMIT_MAX;
-/// From so many changes on a list is made anew from all totals: after a start, and where a large batch was folded.
-pub(super) const MADE_ANEW_FROM: usize = 16 * LIST_LIMIT_MAX;
+/// Where more than one in so many has changed, a list is made anew from all totals: after a start, mostly. It takes less of
+/// a total to look at it than to put it on a list or off.
+pub(super) const MADE_ANEW_SHARE: u64 = 4;
 
 /// A subject and its total.
 type Listed = (u32, Total);
@@ -121,14 +122,10 @@ impl Top {
     }
 
     /// Lists the first [`LISTED`] of some that hold at least these.
-    pub fn list(&mut self, mut all: Vec<Listed>, ids: &impl Ids) {
-        self.last = None;
-        if all.len() > LISTED {
-            all = first(all, ids);
-            self.last = all.iter().map(place).max_by(|a, b| a.cmp(b, ids));
-        }
-        self.slots = (0..).zip(&all).map(|(slot, (number, _))| (*number, slot)).collect();
-        self.listed = all;
+    pub fn list(&mut self, first: First) {
+        let First { listed, last } = first;
+        self.slots = (0..).zip(&listed).map(|(slot, (number, _))| (*number, slot)).collect();
+        (self.listed, self.last) = (listed, last);
         self.rebase();
     }
 
@@ -152,35 +149,38 @@ impl Top {
     }
 }
 
-/// The first [`LISTED`]. By the sums alone as far as these tell; of those that share the last sum, which may be most, each is
-/// compared once with the last one that is kept.
-fn first(all: Vec<Listed>, ids: &impl Ids) -> Vec<Listed> {
-    let mut sums: Vec<i128> = all.iter().map(|(_, total)| total.sum).collect();
-    let (_, last, _) = sums.select_nth_unstable_by(LISTED - 1, |a, b| b.cmp(a));
-    let last = *last;
-    let mut kept: Vec<Listed> = all.iter().filter(|(_, total)| total.sum > last).copied().collect();
-    let room = LISTED - kept.len();
-    let by_id = |a: &Listed, b: &Listed| ids.id(a.0).cmp(ids.id(b.0));
-    // Twice as many as there is room for, and the better half of them whenever they are full.
-    let mut equals: Vec<Listed> = Vec::with_capacity(2 * room);
-    let mut worst: Option<Listed> = None;
-    for listed in all.into_iter().filter(|(_, total)| total.sum == last) {
-        if worst.is_some_and(|worst| by_id(&listed, &worst) == Ordering::Greater) {
-            continue;
+/// The first [`LISTED`] of many, and the last of them where there are more.
+pub(super) struct First {
+    listed: Vec<Listed>,
+    last: Option<Place>,
+}
+
+impl First {
+    /// Goes through all of them once and keeps few: twice as many as are listed at most, and the better half of them whenever
+    /// they are full. Of those that share the last sum, which may be most, each is compared once with the last one.
+    pub fn of(all: impl Iterator<Item = Listed>, ids: &impl Ids) -> First {
+        let mut first = First { listed: Vec::new(), last: None };
+        for listed in all {
+            if first.last.is_some_and(|last| place(&listed).cmp(&last, ids) == Ordering::Greater) {
+                continue;
+            }
+            first.listed.push(listed);
+            if first.listed.len() == 2 * LISTED {
+                first.cut(ids);
+            }
         }
-        equals.push(listed);
-        if equals.len() == 2 * room {
-            let (_, last, _) = equals.select_nth_unstable_by(room - 1, by_id);
-            worst = Some(*last);
-            equals.truncate(room);
+        first.cut(ids);
+        first
+    }
+
+    fn cut(&mut self, ids: &impl Ids) {
+        if self.listed.len() > LISTED {
+            let by_place = |a: &Listed, b: &Listed| place(a).cmp(&place(b), ids);
+            let (_, last, _) = self.listed.select_nth_unstable_by(LISTED - 1, by_place);
+            self.last = Some(place(last));
+            self.listed.truncate(LISTED);
         }
     }
-    if equals.len() > room {
-        equals.select_nth_unstable_by(room - 1, by_id);
-        equals.truncate(room);
-    }
-    kept.extend(equals);
-    kept
 }
 
 #[cfg(test)]
@@ -248,7 +248,7 @@ mod tests {
         check(Metric::MoneySpent, 4 * LISTED_MAX as u32, 11, 6, 1_000_000);
         check(Metric::VotesCast, 4 * LISTED_MAX as u32, 5, 6, 3);
         check(Metric::Shares, 3 * LISTED_MAX as u32, 7, 6, 1);
-        check(Metric::MoneyEarned, 3 * MADE_ANEW_FROM as u32, 7, 4, 1_000);
+        check(Metric::MoneyEarned, 24 * LISTED_MAX as u32, 7, 4, 1_000);
     }
 
     proptest! {

@@ -3,7 +3,7 @@
 
 use super::by_number::ByNumber;
 use super::series::{Series, SubjectKind};
-use super::tops::{MADE_ANEW_FROM, Shown, Top};
+use super::tops::{First, MADE_ANEW_SHARE, Shown, Top};
 use crate::coliseum::board::Ids;
 use crate::projection::StoreError;
 use crate::units::Window;
@@ -155,7 +155,8 @@ impl Column {
             return None;
         }
         let changed = std::mem::take(&mut self.unshown);
-        let is_made_anew = changed.len() > MADE_ANEW_FROM;
+        let known = self.known.iter().max().copied().unwrap_or(0);
+        let is_made_anew = changed.len() as u64 > known / MADE_ANEW_SHARE;
         for &subject in &changed {
             let cell = self.cells.at(subject);
             cell.flags &= !UNSHOWN;
@@ -175,17 +176,17 @@ impl Column {
         }
         for window in Window::ALL {
             let top = &self.tops[window.index()];
-            let all = if is_made_anew || top.is_too_short(self.known(window)) {
+            let first = if is_made_anew || top.is_too_short(self.known(window)) {
                 let all = self.subjects().map(|subject| (subject, self.total(subject, window)));
-                all.filter(|(_, total)| total.count > 0).collect()
+                First::of(all.filter(|(_, total)| total.count > 0), ids)
             } else if top.is_too_long() {
-                top.all().to_vec()
+                First::of(top.all().iter().copied(), ids)
             } else {
                 continue;
             };
             let before: Vec<u32> = self.tops[window.index()].all().iter().map(|(subject, _)| *subject).collect();
             before.into_iter().for_each(|subject| self.cells.at(subject).flags &= !listed(window));
-            self.tops[window.index()].list(all, ids);
+            self.tops[window.index()].list(first);
             let now: Vec<u32> = self.tops[window.index()].all().iter().map(|(subject, _)| *subject).collect();
             now.into_iter().for_each(|subject| self.cells.at(subject).flags |= listed(window));
         }
