@@ -1,6 +1,7 @@
 //! A log in memory that answers as the Passport promises, for the tests of capture and http.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -94,6 +95,8 @@ pub struct FakeDaemon {
     appender: Appender,
     pub clock: ManualClock,
     pub limits: CaptureLimits,
+    /// How often a write asked whether it may go on.
+    pub paced: AtomicUsize,
     log: Arc<Mutex<Log>>,
 }
 
@@ -105,7 +108,13 @@ impl FakeDaemon {
         let log = Arc::new(Mutex::new(Log::default()));
         let shared = Arc::clone(&log);
         let appender = Appender::with_handler(64, move |atomic, events| shared.lock().append(atomic, events));
-        FakeDaemon { appender, clock: ManualClock::new(NOW), limits: CaptureLimits::default(), log }
+        FakeDaemon {
+            appender,
+            clock: ManualClock::new(NOW),
+            limits: CaptureLimits::default(),
+            paced: AtomicUsize::new(0),
+            log,
+        }
     }
     pub fn entries(&self) -> Vec<Kept> {
         self.log.lock().entries.clone()
@@ -126,5 +135,7 @@ impl CaptureContext for FakeDaemon {
     fn capture_limits(&self) -> CaptureLimits {
         self.limits
     }
-    async fn keep_pace(&self) {}
+    async fn keep_pace(&self) {
+        self.paced.fetch_add(1, Ordering::Relaxed);
+    }
 }

@@ -1,5 +1,7 @@
 //! Native events, batches and imports against a log in memory.
 
+use std::sync::atomic::Ordering;
+
 use serde_json::{Value, json};
 
 use super::batch::{self, BatchOptions};
@@ -65,6 +67,20 @@ async fn the_payload_is_kept_byte_for_byte_without_the_space_around_it() {
     assert_eq!(entry.payload, odd.trim_start());
     assert_eq!((entry.source.as_str(), entry.received_at, entry.at_corrected), ("api", NOW, false));
     assert_eq!(entry.message_id, receipt.message_id);
+}
+
+#[tokio::test]
+async fn every_write_that_may_store_something_keeps_pace() {
+    let daemon = FakeDaemon::new();
+    let paced = || daemon.paced.load(Ordering::Relaxed);
+    log(&daemon, &vote("k1", "u"), None).await.expect("stored");
+    assert_eq!(paced(), 1, "one event");
+    send(&daemon, &format!("[{},{}]", vote("k2", "u"), vote("k3", "u")), PLAIN).await;
+    import(&daemon, &vote("k4", "u")).await;
+    assert_eq!(paced(), 3, "a batch and an import, each once");
+    send(&daemon, &format!("[{},5]", vote("k5", "u")), ATOMIC).await;
+    assert_eq!(paced(), 3, "a batch of which nothing is stored waits for nobody");
+    assert_eq!(daemon.entries().len(), 4);
 }
 
 #[tokio::test]

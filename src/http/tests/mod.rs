@@ -54,7 +54,9 @@ impl CaptureContext for TestApp {
     fn capture_limits(&self) -> CaptureLimits {
         self.daemon.capture_limits()
     }
-    async fn keep_pace(&self) {}
+    async fn keep_pace(&self) {
+        self.daemon.keep_pace().await;
+    }
 }
 
 impl App for TestApp {
