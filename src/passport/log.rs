@@ -398,7 +398,7 @@ impl Span for Piece {
 /// What was read last, bounded by its bytes. A block of the active segment is one batch, often of one small event, so
 /// there may be tens of thousands: a look-up must not pass them all.
 struct Cache<T> {
-    /// By first seq; none overlaps the one before it.
+    /// By first seq; none lies inside another. Where two overlap, both hold the same entries.
     blocks: BTreeMap<Seq, Arc<T>>,
     /// The first seqs of all of them, oldest first, and of some that are gone.
     order: VecDeque<Seq>,

@@ -2,6 +2,7 @@
 //!
 //! - [`Appender`] takes a [`Group`] of events (one request) and answers one [`Outcome`] each, after the sync.
 //! - [`EntrySource`] gives readers entries by seq, in order, and in filtered pages, up to the durable watermark.
+//! - A [`Piece`] gives those who follow the log entries in a row, parsed once for all of them; it lives in memory only.
 //! - [`Watermark`] is the seq of the last synced event; no reader ever sees anything above it.
 
 mod batch;

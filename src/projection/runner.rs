@@ -4,6 +4,8 @@
 //! A view is published at once when the end of the log is reached, and at most every 20 ms while it is not; and always
 //! so that making views takes no more than a quarter of the thread. The published seq never goes back: after a reload
 //! or a swap nothing is published before the fold has come to where readers already were.
+//!
+//! The first entry after a silence is folded at once; behind it the thread looks every few milliseconds.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
