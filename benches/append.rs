@@ -109,7 +109,7 @@ fn group(thread: u64, first: u64, events: u64) -> Group {
             source: "api",
             payload: &payload,
         };
-        group.push(&envelope, false);
+        group.push(&envelope, None, false);
     }
     group
 }

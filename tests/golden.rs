@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use coliseum::capture::{Arrival, Candidate};
 use coliseum::clock::ManualClock;
 use coliseum::passport::keys::RECENT_KEYS;
 use coliseum::passport::record;
@@ -40,9 +41,9 @@ const FULL: Envelope<'static> = Envelope {
     payload: r#"{"a":"ü"}"#,
 };
 
-/// The record of [`FULL`]: whole numbers as bincode's varints (signed ones in zigzag), lengths before texts, one byte
-/// for "there is one".
-fn full_record() -> Vec<u8> {
+/// The record of [`FULL`] in version 1, as older logs hold it: whole numbers as bincode's varints (signed ones in zigzag),
+/// lengths before texts, one byte for "there is one".
+fn record_1() -> Vec<u8> {
     [
         b"\x01".as_slice(),                      // version of the record
         b"\xfd\x20\x93\x8d\x78\x8e\xa1\x0c\x00", // receivedAt: 8 bytes follow, little-endian
@@ -56,37 +57,71 @@ fn full_record() -> Vec<u8> {
     .concat()
 }
 
-/// What `wincode` reads: the fields in their order.
-type Fields<'a> = (i64, i64, bool, &'a str, &'a str, &'a str, Option<&'a str>, Option<&'a str>, &'a str, &'a str);
+/// The same event in version 2, where nothing of it lies in its payload: one byte more for each text, and for the time.
+fn full_record() -> Vec<u8> {
+    [
+        b"\x02".as_slice(),                            // version of the record
+        b"\xfd\x20\x93\x8d\x78\x8e\xa1\x0c\x00",       // receivedAt
+        b"\x00\x01",                                   // at: itself, one microsecond before 1970
+        b"\x01",                                       // atCorrected
+        b"\x00\x0csocial.share\x00\x03m-1\x00\x03ana", // type, messageId, userId: each itself
+        b"\x01\x00\x01s\x00",                          // sessionId, and no deviceId
+        b"\x00\x03api",                                // source
+        b"\x0a{\"a\":\"\xc3\xbc\"}",                   // payload, as it came
+    ]
+    .concat()
+}
+
+/// What `wincode` reads in version 2: the fields in their order. A text is itself or its place in the payload.
+type Text<'a> = Result<&'a str, (u32, u32)>;
+type At = Result<i64, (u32, u32)>;
+type Fields<'a> = (i64, At, bool, Text<'a>, Text<'a>, Text<'a>, Option<Text<'a>>, Option<Text<'a>>, Text<'a>, &'a str);
 
 fn fields<'a>(envelope: &Envelope<'a>) -> Fields<'a> {
     (
         envelope.received_at_micros,
-        envelope.at_micros,
+        Ok(envelope.at_micros),
         envelope.at_corrected,
-        envelope.event_type,
-        envelope.message_id,
-        envelope.user_id,
-        envelope.session_id,
-        envelope.device_id,
-        envelope.source,
+        Ok(envelope.event_type),
+        Ok(envelope.message_id),
+        Ok(envelope.user_id),
+        envelope.session_id.map(Ok),
+        envelope.device_id.map(Ok),
+        Ok(envelope.source),
         envelope.payload,
     )
 }
 
 fn encoded(envelope: &Envelope<'_>) -> Vec<u8> {
     let mut bytes = Vec::new();
-    record::encode(envelope, &mut bytes);
+    record::encode(envelope, None, &mut bytes);
     bytes
 }
 
 /// The way out of bincode: another library reads the record and writes the same bytes.
-fn assert_wincode_agrees(envelope: &Envelope<'_>) {
+fn assert_wincode_agrees(bytes: &[u8], fields: &Fields<'_>) {
     let config = Configuration::default().with_varint_encoding();
-    let bytes = encoded(envelope);
     let read: Fields<'_> = wincode::config::deserialize_exact(&bytes[1..], config).expect("wincode reads it whole");
-    assert_eq!(read, fields(envelope));
-    assert_eq!(wincode::config::serialize(&fields(envelope), config).expect("wincode writes it"), bytes[1..]);
+    assert_eq!(read, *fields);
+    assert_eq!(wincode::config::serialize(fields, config).expect("wincode writes it"), bytes[1..]);
+}
+
+/// An event whose fields are parts of its text, as those that come in are.
+fn said_by_its_text() -> (Envelope<'static>, &'static str) {
+    const TEXT: &str = r#"{"type":"social.share","userId":"ana","messageId":"m-1","at":"2026-05-01T20:15:00.25Z"}"#;
+    let envelope = Envelope {
+        received_at_micros: 1,
+        at_micros: RECEIVED_AT,
+        at_corrected: false,
+        event_type: &TEXT[9..21],
+        message_id: &TEXT[51..54],
+        user_id: &TEXT[33..36],
+        session_id: None,
+        device_id: None,
+        source: "api",
+        payload: TEXT,
+    };
+    (envelope, &TEXT[62..85])
 }
 
 fn event<'a>(message_id: &'a str, payload: &'a str) -> Envelope<'a> {
@@ -100,16 +135,60 @@ fn a_record_has_these_bytes() {
 }
 
 #[test]
+fn a_record_of_version_1_is_read() {
+    assert_eq!(record::decode(&record_1()), Ok(FULL));
+}
+
+#[test]
+fn what_the_payload_says_is_kept_as_its_place() {
+    let (envelope, at_text) = said_by_its_text();
+    let mut bytes = Vec::new();
+    record::encode(&envelope, Some(at_text), &mut bytes);
+    let golden = [
+        b"\x02\x02".as_slice(),                          // version of the record, receivedAt
+        b"\x01\x3e\x17\x00",                             // at: in the payload, offset and length; not corrected
+        b"\x01\x09\x0c\x01\x33\x03\x01\x21\x03\x00\x00", // type, messageId, userId; no sessionId, no deviceId
+        b"\x00\x03api\x57",                              // source, and the length of the payload
+        envelope.payload.as_bytes(),
+    ];
+    assert_eq!(bytes, golden.concat());
+    assert_eq!(record::decode(&bytes), Ok(envelope));
+    let places = (1, Err((62, 23)), false, Err((9, 12)), Err((51, 3)), Err((33, 3)), None, None);
+    let (a, b, c, d, e, f, g, h) = places;
+    assert_wincode_agrees(&bytes, &(a, b, c, d, e, f, g, h, Ok("api"), envelope.payload));
+}
+
+#[test]
+fn a_place_that_the_payload_does_not_have_is_an_error() {
+    let (envelope, at_text) = said_by_its_text();
+    let mut bytes = Vec::new();
+    record::encode(&envelope, Some(at_text), &mut bytes);
+    let with = |at: usize, byte: u8| {
+        let mut bad = bytes.clone();
+        bad[at] = byte;
+        record::decode(&bad).expect_err("no such record").to_string()
+    };
+    assert_eq!(with(7, 80), "record names bytes 80 to 92 of its payload, where there is no such text");
+    assert_eq!(with(3, 61), "record does not decode: the place of its time holds no time");
+    let mut inside_a_character = full_record();
+    inside_a_character.splice(13..27, *b"\x01\x06\x01");
+    assert_eq!(
+        record::decode(&inside_a_character).expect_err("half a letter").to_string(),
+        "record names bytes 6 to 7 of its payload, where there is no such text"
+    );
+}
+
+#[test]
 fn a_long_text_has_its_length_in_three_bytes() {
     let payload = "x".repeat(300);
     let bytes = encoded(&event("m", &payload));
-    let tail = [b"\x03api\xfb\x2c\x01".as_slice(), payload.as_bytes()].concat();
+    let tail = [b"\x00\x03api\xfb\x2c\x01".as_slice(), payload.as_bytes()].concat();
     assert!(bytes.ends_with(&tail));
 }
 
 #[test]
 fn wincode_reads_the_golden_record() {
-    assert_wincode_agrees(&FULL);
+    assert_wincode_agrees(&full_record(), &fields(&FULL));
 }
 
 proptest! {
@@ -127,7 +206,7 @@ proptest! {
         payload_bytes in 0..3000_usize,
     ) {
         let payload = "p".repeat(payload_bytes);
-        assert_wincode_agrees(&Envelope {
+        let envelope = Envelope {
             received_at_micros,
             at_micros,
             at_corrected,
@@ -138,7 +217,8 @@ proptest! {
             device_id: device_id.as_deref(),
             source: &texts[3],
             payload: &payload,
-        });
+        };
+        assert_wincode_agrees(&encoded(&envelope), &fields(&envelope));
     }
 }
 
@@ -169,11 +249,35 @@ fn a_raw_segment_has_these_bytes() {
 }
 
 #[test]
+fn an_event_that_comes_in_says_each_thing_once_in_the_log() {
+    let dir = TempDir::new().expect("a directory");
+    let passport = open(dir.path()).expect("a new log");
+    let text = r#" {"type":"social.follow","userId":"fan-1","at":"2026-05-01T20:15:00Z","messageId":"key-1","targetId":"a1",
+        "targetType":"artist","sessionId":"visit-1","deviceId":"phone-1"} "#;
+    let received_at = Timestamp::from_micros(RECEIVED_AT);
+    let arrival = Arrival { received_at, at_ahead_seconds: 0, source: "api" };
+    let mut group = Group::new(false);
+    Candidate::new(text, None, None, &arrival).expect("a good event").push(&mut group);
+    passport.appender().append_blocking(group).expect("the log takes writes");
+    passport.close();
+    let file = fs::read(dir.path().join("00000000000000000001.seg")).expect("the first segment");
+    for said in ["social.follow", "fan-1", "key-1", "visit-1", "phone-1"] {
+        assert_eq!(file.windows(said.len()).filter(|bytes| *bytes == said.as_bytes()).count(), 1, "{said}");
+    }
+    let at = u32_at(&file, FIRST_BATCH + BATCH_HEADER) as usize;
+    let record = &file[FIRST_BATCH + BATCH_HEADER + 4..][..at];
+    assert_eq!(record[10], 1, "at is in the payload");
+    let envelope = record::decode(record).expect("a record");
+    assert_eq!((envelope.at_micros, envelope.message_id), (RECEIVED_AT - 250_000, "key-1"));
+    assert_eq!((envelope.session_id, envelope.payload), (Some("visit-1"), text.trim()));
+}
+
+#[test]
 fn a_log_laid_out_by_hand_opens_and_knows_its_keys() {
     let dir = TempDir::new().expect("a directory");
     let (log_id, segment_id) = (*b"sixteen bytes id", 0x0123_4567_89ab_cdef);
     let mut file = segment_header(log_id, segment_id, 1, 0, 0);
-    let first = batch(segment_id, FIRST_BATCH, 1, u32_at(&file, 68), &[full_record()]);
+    let first = batch(segment_id, FIRST_BATCH, 1, u32_at(&file, 68), &[record_1()]);
     let two = [encoded(&event("m-2", "{}")), encoded(&event("m-3", "{}"))];
     let second = batch(segment_id, FIRST_BATCH + first.len(), 2, u32_at(&first, 52), &two);
     file.extend([first, second].concat());
@@ -267,7 +371,7 @@ fn a_record_of_another_version_is_an_error_and_no_entry() {
     let dir = TempDir::new().expect("a directory");
     let (log_id, segment_id) = (*b"sixteen bytes id", 7);
     let mut newer = full_record();
-    newer[0] = 2;
+    newer[0] = 3;
     let mut file = segment_header(log_id, segment_id, 1, 0, 0);
     file.extend(batch(segment_id, FIRST_BATCH, 1, u32_at(&file, 68), &[newer]));
     file.resize(SEGMENT_BYTES as usize, 0);
@@ -275,7 +379,7 @@ fn a_record_of_another_version_is_an_error_and_no_entry() {
     fs::write(dir.path().join("00000000000000000001.seg"), file).expect("written");
 
     let message = open(dir.path()).err().expect("refused").to_string();
-    assert!(message.contains("seq 1: record version 2, this build reads 1"), "{message}");
+    assert!(message.contains("seq 1: record version 3, this build reads 1 and 2"), "{message}");
 }
 
 fn open(dir: &Path) -> Result<Passport, OpenError> {
@@ -293,7 +397,7 @@ fn open(dir: &Path) -> Result<Passport, OpenError> {
 fn append(passport: &Passport, events: &[Envelope<'_>]) -> Vec<Outcome> {
     let mut group = Group::new(false);
     for event in events {
-        group.push(event, false);
+        group.push(event, None, false);
     }
     passport.appender().append_blocking(group).expect("the log takes writes")
 }

@@ -105,7 +105,9 @@ impl<'a> Candidate<'a> {
             source: &self.source,
             payload: self.payload,
         };
-        group.push(&envelope, self.ahead);
+        // A time that `sentAt` or an adapter has moved is not what the payload says.
+        let at_text = self.event.at_text.filter(|_| self.at == self.event.at);
+        group.push(&envelope, at_text, self.ahead);
     }
 }
 

@@ -54,7 +54,7 @@ pub(super) fn parse(text: &str) -> Result<Event<'_>, Problem> {
         false => fields.required(Key::Type, rules::event_type)?,
     };
     let user_id = fields.required(Key::UserId, rules::id)?;
-    let at = fields.required(Key::At, rules::timestamp)?;
+    let (at, at_text) = fields.required(Key::At, rules::timestamp_and_text)?;
     let message_id = fields.optional(Key::MessageId, rules::id)?;
     let session_id = fields.optional(Key::SessionId, rules::label)?;
     let device_id = fields.optional(Key::DeviceId, rules::label)?;
@@ -62,7 +62,7 @@ pub(super) fn parse(text: &str) -> Result<Event<'_>, Problem> {
     let sent_at = fields.optional(Key::SentAt, rules::timestamp)?;
     let source = source.filter(|_| !matches!(&*event_type, EARNED | REVERSED));
     let facts = facts(&event_type, &fields)?;
-    Ok(Event { event_type, user_id, at, sent_at, message_id, session_id, device_id, source, facts })
+    Ok(Event { event_type, user_id, at, at_text, sent_at, message_id, session_id, device_id, source, facts })
 }
 
 /// The typed fields of a payload whose type is known.

@@ -37,6 +37,8 @@ pub struct Event<'a> {
     pub user_id: Cow<'a, str>,
     /// As sent: neither corrected by `sent_at` nor judged against a clock.
     pub at: Timestamp,
+    /// The same as the text spells it; `None` if it has escapes.
+    pub at_text: Option<&'a str>,
     pub sent_at: Option<Timestamp>,
     pub message_id: Option<Cow<'a, str>>,
     pub session_id: Option<Cow<'a, str>>,

@@ -96,6 +96,11 @@ pub(super) fn timestamp(value: Value<'_>) -> Read<Timestamp> {
     time.ok_or("an RFC 3339 time with offset, such as `2026-05-01T20:15:00Z`, of the years 0001 to 9999".into())
 }
 
+/// The same, and how it is spelled, where that is without escapes.
+pub(super) fn timestamp_and_text(value: Value<'_>) -> Read<(Timestamp, Option<&str>)> {
+    Ok((timestamp(value)?, value.plain_string()))
+}
+
 /// Money: an integer of cents, 1 to 10^12, however it is spelled (`1e2`, `100.0`).
 pub(super) fn cents(value: Value<'_>) -> Read<i64> {
     let cents = integer(value).filter(|cents| (1..=AMOUNT_CENTS_MAX).contains(cents));

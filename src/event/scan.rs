@@ -43,6 +43,11 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// The string that this is, if it has no escapes.
+    pub fn plain_string(self) -> Option<&'a str> {
+        (self.kind == Kind::PlainString).then(|| self.between_quotes())
+    }
+
     /// The spelling of the number that this is.
     pub fn number(self) -> Option<&'a str> {
         (self.kind == Kind::Number).then_some(self.raw)

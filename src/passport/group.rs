@@ -37,9 +37,10 @@ impl Group {
         Group { atomic, ..Group::default() }
     }
     /// Adds an event. `ahead`: its `at` is too far in the future, so it is refused unless its key is already stored.
-    pub fn push(&mut self, envelope: &Envelope<'_>, ahead: bool) {
+    /// `at_text` is the part of the payload that says when it happened, if it says the same as the envelope.
+    pub fn push(&mut self, envelope: &Envelope<'_>, at_text: Option<&str>, ahead: bool) {
         let start = self.bytes.len();
-        record::encode(envelope, &mut self.bytes);
+        record::encode(envelope, at_text, &mut self.bytes);
         let (key_start, key_len) = (self.keys.len(), envelope.message_id.len());
         self.keys.push_str(envelope.message_id);
         self.items.push(GroupItem { start, len: self.bytes.len() - start, key_start, key_len, ahead });

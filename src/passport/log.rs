@@ -153,6 +153,12 @@ impl Log {
 
     /// Calls `each` with the entry `seq`, synced or not: the writer compares content with it.
     pub(super) fn read_entry(&self, seq: Seq, each: &mut dyn FnMut(Entry<'_>)) -> Result<bool, ReadError> {
+        // What is sent again was mostly sent a moment ago, and those who follow the log have read it since.
+        let kept = self.pieces.lock().get(seq);
+        if let Some(parsed) = kept.as_ref().and_then(|piece| piece.entry(seq)) {
+            each(parsed.entry);
+            return Ok(true);
+        }
         let Some(block) = self.cached_block(seq)? else { return Ok(false) };
         let Some(bytes) = block.record(seq) else { return Ok(false) };
         each(self.decode(seq, bytes)?);

@@ -60,7 +60,7 @@ impl Piece {
     #[cfg(test)]
     pub fn of_entry(entry: &Entry<'_>) -> Piece {
         let mut bytes = Vec::new();
-        record::encode(&entry.envelope, &mut bytes);
+        record::encode(&entry.envelope, None, &mut bytes);
         let spans = vec![(0, bytes.len() as u32)];
         let damaged = |_, error| panic!("encoded above: {error}");
         Piece::of(Block::new(entry.seq, bytes, spans), damaged).expect("it decodes")
@@ -75,6 +75,11 @@ impl Piece {
     /// What it takes in memory, without what facts have allocated.
     pub fn len_bytes(&self) -> usize {
         self.0.borrow_owner().len_bytes() + self.0.borrow_dependent().len() * size_of::<Parsed<'_>>()
+    }
+
+    pub fn entry(&self, seq: Seq) -> Option<&Parsed<'_>> {
+        let at = seq.get().checked_sub(self.first_seq().get())?;
+        self.0.borrow_dependent().get(usize::try_from(at).ok()?)
     }
 
     /// The entries behind `after`, up to `high`, in order.

@@ -88,7 +88,7 @@ pub fn group(sent: &[Sent], atomic: bool, received_at: i64) -> Group {
             source: "api",
             payload,
         };
-        group.push(&envelope, false);
+        group.push(&envelope, None, false);
     }
     group
 }

@@ -81,7 +81,7 @@ fn append(appender: &Appender, numbers: std::ops::Range<u64>) {
             source: "api",
             payload: &payload,
         };
-        group.push(&envelope, false);
+        group.push(&envelope, None, false);
     }
     let outcomes = appender.append_blocking(group).expect("the log takes writes");
     assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Stored(_))), "{outcomes:?}");

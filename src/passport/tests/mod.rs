@@ -68,7 +68,7 @@ fn group(atomic: bool, events: &[(u32, u32)]) -> Group {
     let mut group = Group::new(atomic);
     for (key, weight) in events {
         let (key, user) = (format!("key-{key}"), format!("user-{}", key % 5));
-        group.push(&envelope(&key, &user, &payload(&user, *weight)), false);
+        group.push(&envelope(&key, &user, &payload(&user, *weight)), None, false);
     }
     group
 }
@@ -154,8 +154,8 @@ fn an_event_too_far_ahead_is_refused_unless_its_key_is_known() {
     let passport = open(dir.path()).expect("opens");
     append(&passport, &[(1, 1)]);
     let mut late = Group::new(false);
-    late.push(&envelope("key-1", "user-1", &payload("user-1", 1)), true);
-    late.push(&envelope("key-9", "user-4", &payload("user-4", 9)), true);
+    late.push(&envelope("key-1", "user-1", &payload("user-1", 1)), None, true);
+    late.push(&envelope("key-9", "user-4", &payload("user-4", 9)), None, true);
     let outcomes = passport.appender().append_blocking(late).expect("answered");
     assert_eq!(outcomes, [Outcome::Duplicate(Seq::new(1)), Outcome::Ahead]);
 }

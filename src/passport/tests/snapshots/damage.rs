@@ -142,7 +142,7 @@ fn a_key_that_is_stored_twice_is_found() {
     let mut bytes = vec![0; batch::HEADER_BYTES];
     for weight in [1, 2] {
         let mut record = Vec::new();
-        record::encode(&envelope("the-key", "user-1", &payload("user-1", weight)), &mut record);
+        record::encode(&envelope("the-key", "user-1", &payload("user-1", weight)), None, &mut record);
         batch::push_record(&mut bytes, &record);
     }
     batch::finish(&mut bytes, 9, FIRST_BATCH_OFFSET, Seq::new(1), 2, header.chain_start());

@@ -40,7 +40,7 @@ fn append_numbered(passport: &Passport, numbers: std::ops::Range<u32>) {
         let (key, user) = (format!("key-{number}"), format!("user-{}", number % 5));
         let payload = payload(&user, number);
         let envelope = Envelope { received_at_micros: second(number), ..envelope(&key, &user, &payload) };
-        group.push(&envelope, false);
+        group.push(&envelope, None, false);
     }
     passport.appender().append_blocking(group).expect("the log takes writes");
 }
