@@ -1,5 +1,6 @@
 //! Who the artists are: dense numbers in the order in which the log first names them, and their profiles.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -40,9 +41,31 @@ impl Ids for Cards {
     }
 }
 
-impl Ids for Vec<Arc<str>> {
+/// The id of each number, in a form that is quick to put in order.
+#[derive(Default)]
+pub(super) struct ArtistIds {
+    ids: Vec<Arc<str>>,
+    /// The first bytes of each id, zeros behind a shorter one: what differs here needs no look at the ids.
+    heads: Vec<u128>,
+}
+
+impl ArtistIds {
+    fn push(&mut self, id: Arc<str>) {
+        let mut head = [0; 16];
+        let length = id.len().min(head.len());
+        head[..length].copy_from_slice(&id.as_bytes()[..length]);
+        self.heads.push(u128::from_be_bytes(head));
+        self.ids.push(id);
+    }
+}
+
+impl Ids for ArtistIds {
     fn id(&self, number: u32) -> &str {
-        &self[number as usize]
+        &self.ids[number as usize]
+    }
+    fn order(&self, one: u32, other: u32) -> Ordering {
+        let heads = self.heads[one as usize].cmp(&self.heads[other as usize]);
+        heads.then_with(|| if one == other { Ordering::Equal } else { self.id(one).cmp(self.id(other)) })
     }
 }
 
@@ -50,16 +73,16 @@ impl Ids for Vec<Arc<str>> {
 #[derive(Default)]
 pub(super) struct Artists {
     numbers: HashMap<Arc<str>, ArtistNo>,
-    ids: Vec<Arc<str>>,
+    ids: ArtistIds,
     shared_numbers: imbl::HashMap<Arc<str>, ArtistNo>,
     cards: Cards,
 }
 
 impl Artists {
     pub fn len(&self) -> usize {
-        self.ids.len()
+        self.ids.ids.len()
     }
-    pub fn ids(&self) -> &Vec<Arc<str>> {
+    pub fn ids(&self) -> &ArtistIds {
         &self.ids
     }
     pub fn cards(&self) -> &Cards {
@@ -73,7 +96,7 @@ impl Artists {
     }
     /// Takes the next number for a card whose id is not known yet.
     pub fn push(&mut self, card: ArtistCard) -> ArtistNo {
-        let number = ArtistNo(u32::try_from(self.ids.len()).expect("the tables' keys end at 2^32 artists"));
+        let number = ArtistNo(u32::try_from(self.len()).expect("the tables' keys end at 2^32 artists"));
         let known = self.numbers.insert(card.id.clone(), number);
         assert!(known.is_none(), "artist {} is numbered twice", card.id);
         self.ids.push(card.id.clone());
@@ -90,6 +113,25 @@ impl Artists {
         }
         if let Some(home_city) = home_city {
             card.home_city = Some(home_city.into());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn ids_are_in_the_order_of_their_bytes(texts in prop::collection::vec("[\\x00a-bé]{0,2}(the same start.)?[\\x00a-bé]{0,18}", 2..20)) {
+            let mut ids = ArtistIds::default();
+            texts.iter().for_each(|id| ids.push(id.as_str().into()));
+            for (one, a) in texts.iter().enumerate() {
+                for (other, b) in texts.iter().enumerate() {
+                    prop_assert_eq!(ids.order(one as u32, other as u32), a.as_bytes().cmp(b.as_bytes()));
+                }
+            }
         }
     }
 }

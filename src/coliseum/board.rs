@@ -12,6 +12,10 @@ const _: () = assert!(CHUNK_ROWS_MIN * 2 <= CHUNK_ROWS_MAX);
 /// Whoever can say the id of a number: what equal scores are ordered by.
 pub trait Ids {
     fn id(&self, number: u32) -> &str;
+    /// The order of the ids of two numbers.
+    fn order(&self, one: u32, other: u32) -> Ordering {
+        if one == other { Ordering::Equal } else { self.id(one).cmp(self.id(other)) }
+    }
 }
 
 /// One with a score. On the boards of artists a score of zero has no place.
@@ -25,9 +29,7 @@ pub struct Place {
 
 impl Place {
     pub(super) fn cmp(&self, other: &Place, ids: &impl Ids) -> Ordering {
-        other.score.cmp(&self.score).then_with(|| {
-            if self.number == other.number { Ordering::Equal } else { ids.id(self.number).cmp(ids.id(other.number)) }
-        })
+        other.score.cmp(&self.score).then_with(|| ids.order(self.number, other.number))
     }
 }
 
@@ -232,6 +234,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
+
+    impl Ids for Vec<Arc<str>> {
+        fn id(&self, number: u32) -> &str {
+            &self[number as usize]
+        }
+    }
 
     /// Ids whose byte order is not the order of the numbers.
     fn ids(count: u32) -> Vec<Arc<str>> {

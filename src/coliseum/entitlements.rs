@@ -75,12 +75,21 @@ impl Entitlements {
         Ok(Entitlements { by_user, unflushed: HashSet::new() })
     }
 
-    /// Writes those that changed since the last flush.
-    pub fn flush(&mut self, transaction: &redb::WriteTransaction) -> Result<(), StoreError> {
+    /// Takes those that changed since the last changes.
+    pub fn changes(&mut self) -> Changes {
+        let Entitlements { by_user, unflushed } = self;
+        Changes(unflushed.drain().map(|user_id| (encode(&user_id, &by_user[&user_id]), user_id)).collect())
+    }
+}
+
+/// Values on their way into the table, with their users.
+pub struct Changes(Vec<(Vec<u8>, Arc<str>)>);
+
+impl Changes {
+    pub fn write(&self, transaction: &redb::WriteTransaction) -> Result<(), StoreError> {
         let mut table = transaction.open_table(ENTITLEMENTS).map_err(failed)?;
-        for user_id in self.unflushed.drain() {
-            let value = encode(&user_id, &self.by_user[&user_id]);
-            table.insert(&*user_id, value.as_slice()).map_err(failed)?;
+        for (value, user_id) in &self.0 {
+            table.insert(&**user_id, value.as_slice()).map_err(failed)?;
         }
         Ok(())
     }

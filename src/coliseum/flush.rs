@@ -4,17 +4,71 @@
 //! that costs little, so that a bucket holds few pages, each over twice as large as the next, and a row is written again
 //! a number of times that grows with the logarithm of its bucket.
 
+use std::sync::Arc;
+
 use redb::{ReadableTable, Table, WriteTransaction};
 
 use super::artists::{ArtistCard, ArtistNo};
 use super::events::Attendance;
-use super::ledger::encode_attendances;
+use super::ledger::{Slab, encode_attendances};
 use super::lineup::{Lineup, Stay};
 use super::minutes::{Row, Sums};
 use super::pages::{self, PageRow};
-use super::tables::{ALLTIME_CHUNK, ATTENDANCES, DAYS, HOURS, Key, Reader, Writer, failed};
-use crate::projection::StoreError;
+use super::tables::{
+    ALLTIME, ALLTIME_CHUNK, ARTISTS, ATTENDANCES, DAYS, EVENTS, HOURS, Key, META, META_FLUSHES, META_UNCONVERTED,
+    Reader, Writer, failed,
+};
+use super::{entitlements, metrics, tables};
+use crate::projection::{self, StoreError, names};
 use crate::units::{Seq, Timestamp};
+
+/// What came since the last flush.
+pub struct Changes {
+    /// The number of this flush.
+    pub(super) flush: u64,
+    /// Rows and attendances, also those of one key in several slabs.
+    pub(super) slabs: Vec<Arc<Slab>>,
+    /// By artist, encoded.
+    pub(super) cards: Vec<(u32, Vec<u8>)>,
+    /// By chunk of artists.
+    pub(super) alltime: Vec<(u32, Vec<Sums>)>,
+    pub(super) event_ids: names::Changes,
+    /// By event, encoded.
+    pub(super) events: Vec<(u32, Vec<u8>)>,
+    pub(super) unconverted: u64,
+    pub(super) entitlements: entitlements::Changes,
+    pub(super) metrics: metrics::Changes,
+}
+
+impl projection::Changes for Changes {
+    fn write(&mut self, transaction: &WriteTransaction) -> Result<(), StoreError> {
+        let mut meta = transaction.open_table(META).map_err(failed)?;
+        if tables::counter(&meta, META_FLUSHES)? + 1 != self.flush {
+            return Err(StoreError("the coliseum tables: an earlier flush was not committed; open it again".into()));
+        }
+        tables::put(&mut meta, META_FLUSHES, self.flush)?;
+        tables::put(&mut meta, META_UNCONVERTED, self.unconverted)?;
+        drop(meta);
+        let slab = Slab::merged(&self.slabs);
+        write_rows(transaction, self.flush, &slab.rows)?;
+        write_attendances(transaction, &slab.attendances)?;
+        let mut artists = transaction.open_table(ARTISTS).map_err(failed)?;
+        for (artist, card) in &self.cards {
+            artists.insert(artist, card.as_slice()).map_err(failed)?;
+        }
+        let mut alltime = transaction.open_table(ALLTIME).map_err(failed)?;
+        for (chunk, sums) in &self.alltime {
+            alltime.insert(chunk, encode_alltime(*chunk, sums.iter()).as_slice()).map_err(failed)?;
+        }
+        self.event_ids.write(transaction)?;
+        let mut events = transaction.open_table(EVENTS).map_err(failed)?;
+        for (event, value) in &self.events {
+            events.insert(event, value.as_slice()).map_err(failed)?;
+        }
+        self.entitlements.write(transaction)?;
+        self.metrics.write(transaction, &slab.rows)
+    }
+}
 
 /// What a packed row takes, about.
 const PAGE_ROW_BYTES: usize = 12;

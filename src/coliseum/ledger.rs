@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use redb::{ReadTransaction, ReadableDatabase};
+use redb::ReadTransaction;
 
 use super::artists::ArtistNo;
 use super::events::{Attendance, EventNo};
@@ -47,8 +47,8 @@ pub(super) struct Unflushed {
     /// In the order of the log.
     pub attendances: Vec<Attendance>,
     sealed: Vec<Arc<Slab>>,
-    /// Handed to a write transaction that may not be committed yet.
-    in_flight: Option<Arc<Slab>>,
+    /// Taken by a flush that may not be committed yet.
+    in_flight: Vec<Arc<Slab>>,
     /// How many flushes were made, the one in flight included.
     flushes: u64,
 }
@@ -79,21 +79,19 @@ impl Unflushed {
     }
 
     /// Takes everything for a flush, and keeps it at hand until that is seen to be committed.
-    pub fn take_for_flush(&mut self) -> Arc<Slab> {
+    pub fn take_for_flush(&mut self) -> Vec<Arc<Slab>> {
         self.seal();
-        let slab = match std::mem::take(&mut self.sealed).as_slice() {
-            [only] => only.clone(),
-            several => Arc::new(Slab::merged(several)),
-        };
-        self.in_flight = Some(slab.clone());
+        let slabs = std::mem::take(&mut self.sealed);
+        self.in_flight.clone_from(&slabs);
         self.flushes += 1;
-        slab
+        slabs
     }
 
-    /// Everything up to now.
-    pub fn ledger(&mut self, database: &redb::Database) -> Ledger {
+    /// Everything up to now. `stored` is a transaction of this moment.
+    pub fn ledger(&mut self, stored: Result<Arc<ReadTransaction>, StoreError>) -> Ledger {
         self.seal();
-        let stored = self.read(database).map_err(|StoreError(problem)| problem);
+        let stored = stored.and_then(|stored| self.see(&stored).map(|()| stored));
+        let stored = stored.map_err(|StoreError(problem)| problem);
         Ledger { stored, slabs: self.in_flight.iter().chain(&self.sealed).cloned().collect() }
     }
 
@@ -101,12 +99,12 @@ impl Unflushed {
     /// to sort the rows.
     pub fn attendances(
         &mut self,
-        database: &redb::Database,
+        stored: Arc<ReadTransaction>,
         event: EventNo,
         after: Seq,
         before: Seq,
     ) -> Result<Vec<Attendance>, StoreError> {
-        let stored = self.read(database)?;
+        self.see(&stored)?;
         let ledger = Ledger { stored: Ok(stored), slabs: self.in_flight.iter().chain(&self.sealed).cloned().collect() };
         let mut found = ledger.attendances(event, after, before)?;
         let open = self.attendances.iter().filter(|attendance| attendance.event == event);
@@ -114,22 +112,22 @@ impl Unflushed {
         Ok(found)
     }
 
-    fn read(&mut self, database: &redb::Database) -> Result<ReadTransaction, StoreError> {
-        let transaction = database.begin_read().map_err(failed)?;
-        if self.in_flight.is_some() {
-            let meta = transaction.open_table(META).map_err(failed)?;
+    /// Drops what a transaction of this moment holds.
+    fn see(&mut self, stored: &ReadTransaction) -> Result<(), StoreError> {
+        if !self.in_flight.is_empty() {
+            let meta = stored.open_table(META).map_err(failed)?;
             if counter(&meta, META_FLUSHES)? == self.flushes {
-                self.in_flight = None;
+                self.in_flight.clear();
             }
         }
-        Ok(transaction)
+        Ok(())
     }
 }
 
 /// Rows and attendances of one prefix of the log.
 pub(super) struct Ledger {
     /// An error is kept until somebody needs the tables.
-    stored: Result<ReadTransaction, String>,
+    stored: Result<Arc<ReadTransaction>, String>,
     slabs: Vec<Arc<Slab>>,
 }
 
@@ -140,7 +138,7 @@ impl Ledger {
     }
 
     fn stored(&self) -> Result<&ReadTransaction, StoreError> {
-        self.stored.as_ref().map_err(|problem| StoreError(problem.clone()))
+        self.stored.as_deref().map_err(|problem| StoreError(problem.clone()))
     }
 
     /// Calls `each` for what every artist got between two minutes, both inclusive; an artist comes more than once.
@@ -243,6 +241,7 @@ mod tests {
     use crate::coliseum::{flush, tables};
     use crate::units::Minute;
     use proptest::prelude::*;
+    use redb::ReadableDatabase;
     use redb::backends::InMemoryBackend;
 
     /// Minutes close to the edges of hours and days, on both sides of 1970.
@@ -265,7 +264,7 @@ mod tests {
                 unflushed.rows.add(Minute::new(*minute), ArtistNo::new(*artist), &[*sum, 0, 1, 0]);
                 if index % flush_every == flush_every - 1 {
                     let transaction = database.begin_write().expect("in memory");
-                    let slab = unflushed.take_for_flush();
+                    let slab = Slab::merged(&unflushed.take_for_flush());
                     flush::write_rows(&transaction, unflushed.flushes(), &slab.rows).expect("writes");
                     let mut meta = transaction.open_table(META).expect("made above");
                     tables::put(&mut meta, META_FLUSHES, unflushed.flushes()).expect("writes");
@@ -273,7 +272,7 @@ mod tests {
                     transaction.commit().expect("in memory");
                 }
             }
-            let ledger = unflushed.ledger(&database);
+            let ledger = unflushed.ledger(database.begin_read().map(Arc::new).map_err(failed));
             for (first, last) in ranges {
                 let mut found = [[0i128; 2]; 4];
                 ledger.rows(first, last, &mut |artist, sums| {

@@ -3,14 +3,14 @@
 //! An entry's way: [`Coliseum::apply`] reads its facts, [`rules`] and [`scoring`] say how many points it is worth in each
 //! domain, its own fields and the event's [`lineup`] say to whom; the points go into the artist's totals and into the row
 //! of (minute, artist). `tick` takes rows over the [`minutes`]' edges as time passes: that is where an event leaves a
-//! window. What is counted of everyone goes to [`metrics`], which has windows and rows of its own. `flush` writes rows as
-//! [`pages`], `view` publishes [`board`]s and scores as an immutable [`View`].
+//! window. What is counted of everyone goes to [`metrics`], which has windows and rows of its own. `changes` takes what a
+//! [`flush`] writes as [`pages`] while the fold goes on, `view` publishes [`board`]s and scores as an immutable [`View`].
 //!
 //! Owns the tables of [`tables`], in the redb file that the runner gives it. Memory holds every artist and line-up and
 //! what came since the last flush; rows and attendances live in the file. What a crash leaves is the last commit that
 //! was synced; the runner folds again from its checkpoint, and the same entries give the same numbers.
 //!
-//! A failed commit after `flush` is final: the projection has handed over what it cannot take back, and is opened again.
+//! A commit of changes that fails is final: the projection has handed over what it cannot take back, and is opened again.
 
 pub mod artists;
 pub mod board;
@@ -50,9 +50,10 @@ use crate::projection::{ApplyError, Projection, StoreError};
 use crate::units::{Domain, Minute, Seq, Timestamp};
 
 use artists::Artists;
-use board::{Board, Changes};
+use board::{Board, Ids as _};
 use entitlements::Entitlements;
 use events::{Attendance, EventNo, Events};
+use flush::Changes;
 use ledger::Unflushed;
 use lineup::Lineup;
 use metrics::{Counted, Fan, Metrics};
@@ -135,6 +136,7 @@ struct LateCredit {
 impl Projection for Coliseum {
     type View = View;
     type Setup = Rules;
+    type Changes = Changes;
     const NAME: &'static str = "coliseum";
 
     fn version(setup: &Rules) -> String {
@@ -173,6 +175,10 @@ impl Projection for Coliseum {
         Ok(coliseum)
     }
 
+    fn look_ahead(&mut self, entries: &[Parsed<'_>]) {
+        self.metrics.look_ahead(entries);
+    }
+
     fn apply(&mut self, parsed: &Parsed<'_>) -> Result<(), ApplyError> {
         let entry = &parsed.entry;
         let facts = parsed.facts.as_ref().map_err(|problem| ApplyError(format!("seq {}: {problem}", entry.seq)))?;
@@ -185,7 +191,7 @@ impl Projection for Coliseum {
         if from == to {
             return Ok(());
         }
-        let ledger = self.unflushed.ledger(&self.database);
+        let ledger = self.unflushed.ledger(self.database.begin_read().map(Arc::new).map_err(failed));
         let (low, high) = (from.min(to), from.max(to));
         for edge in &EDGES {
             let (first, last) = (low - edge.age_minutes + 1, high - edge.age_minutes);
@@ -205,35 +211,44 @@ impl Projection for Coliseum {
         Ok(())
     }
 
-    fn flush(&mut self, transaction: &redb::WriteTransaction) -> Result<(), StoreError> {
-        let mut meta = transaction.open_table(META).map_err(failed)?;
-        if tables::counter(&meta, META_FLUSHES)? != self.unflushed.flushes() {
-            return Err(StoreError("the coliseum tables: an earlier flush was not committed; open it again".into()));
-        }
-        let slab = self.unflushed.take_for_flush();
-        let flush = self.unflushed.flushes();
-        flush::write_rows(transaction, flush, &slab.rows)?;
-        flush::write_attendances(transaction, &slab.attendances)?;
-        self.flush_artists(transaction)?;
-        self.events.names().flush(transaction)?;
-        let mut events = transaction.open_table(EVENTS).map_err(failed)?;
-        for number in self.dirty.events.take() {
+    fn changes(&mut self) -> Changes {
+        let slabs = self.unflushed.take_for_flush();
+        let card = |number: u32| (number, flush::encode_card(number, &self.artists.cards()[number as usize]));
+        let cards = self.dirty.cards.take().into_iter().map(card).collect();
+        let mut chunks: Vec<usize> =
+            self.dirty.alltime.take().into_iter().map(|artist| artist as usize / ALLTIME_CHUNK).collect();
+        chunks.dedup();
+        let sums = |chunk: usize| {
+            let totals = self.totals[chunk * ALLTIME_CHUNK..].iter().take(ALLTIME_CHUNK);
+            (chunk as u32, totals.map(|totals| *totals.alltime()).collect())
+        };
+        let event = |number: u32| {
             let id = self.events.id(EventNo::new(number));
             let listed = &self.events.listed()[id.as_str()];
-            let value = flush::encode_event(number, listed.name.as_deref(), &listed.lineup);
-            events.insert(number, value.as_slice()).map_err(failed)?;
+            (number, flush::encode_event(number, listed.name.as_deref(), &listed.lineup))
+        };
+        Changes {
+            flush: self.unflushed.flushes(),
+            slabs,
+            cards,
+            alltime: chunks.into_iter().map(sums).collect(),
+            event_ids: self.events.names().changes(),
+            events: self.dirty.events.take().into_iter().map(event).collect(),
+            unconverted: self.unconverted,
+            entitlements: self.entitlements.changes(),
+            metrics: self.metrics.changes(),
         }
-        tables::put(&mut meta, META_FLUSHES, flush)?;
-        tables::put(&mut meta, META_UNCONVERTED, self.unconverted)?;
-        drop(meta);
-        self.entitlements.flush(transaction)?;
-        self.metrics.flush(transaction, &slab.rows)
+    }
+
+    fn written(&mut self, changes: Changes) {
+        self.metrics.written(changes.metrics);
     }
 
     fn view(&mut self, applied: Seq) -> Arc<View> {
         self.publish();
+        // One transaction for all: a flush may be committed at any moment.
         let stored = self.database.begin_read().map(Arc::new).map_err(failed);
-        let ledger = self.unflushed.ledger(&self.database);
+        let ledger = self.unflushed.ledger(stored.clone());
         let points = ledger.slabs().to_vec();
         let metrics = self.metrics.view(&stored, self.artists.ids(), self.events.names(), &self.base_currency, points);
         Arc::new(View {
@@ -299,24 +314,6 @@ impl Coliseum {
         Ok(())
     }
 
-    fn flush_artists(&mut self, transaction: &redb::WriteTransaction) -> Result<(), StoreError> {
-        let mut artists = transaction.open_table(ARTISTS).map_err(failed)?;
-        for number in self.dirty.cards.take() {
-            let card = &self.artists.cards()[number as usize];
-            artists.insert(number, flush::encode_card(number, card).as_slice()).map_err(failed)?;
-        }
-        let mut alltime = transaction.open_table(ALLTIME).map_err(failed)?;
-        let mut chunks: Vec<usize> =
-            self.dirty.alltime.take().into_iter().map(|artist| artist as usize / ALLTIME_CHUNK).collect();
-        chunks.dedup();
-        for chunk in chunks {
-            let totals = self.totals[chunk * ALLTIME_CHUNK..].iter().take(ALLTIME_CHUNK);
-            let value = flush::encode_alltime(chunk as u32, totals.map(Totals::alltime));
-            alltime.insert(chunk as u32, value.as_slice()).map_err(failed)?;
-        }
-        Ok(())
-    }
-
     /// On an error nothing has changed.
     fn fold(&mut self, entry: &Entry<'_>, facts: &Facts<'_>) -> Result<(), StoreError> {
         match facts {
@@ -371,7 +368,7 @@ impl Coliseum {
         scores: bool,
         artists: &[ArtistNo],
     ) -> (u32, Option<u32>) {
-        let user = self.metrics.user(entry.envelope.user_id);
+        let user = self.metrics.user(entry);
         let event = facts.event_id().map(|id| self.events.number(id).get());
         let city = facts.city().and_then(|city| self.metrics.city(city));
         let Some(measure) = facts.measure() else { return (user, city) };
@@ -476,7 +473,8 @@ impl Coliseum {
         let before = joined[0].joined;
         let rule = attendance_rule(&self.rules);
         let mut late = Vec::new();
-        for attendance in self.unflushed.attendances(&self.database, event, first, before)? {
+        let stored = self.database.begin_read().map(Arc::new).map_err(failed)?;
+        for attendance in self.unflushed.attendances(stored, event, first, before)? {
             let deltas = Score::new(rule, attendance.multiplier).deltas();
             for stay in joined {
                 if stay.since < attendance.seq && !attendance.artists.contains(&stay.artist) {
@@ -516,8 +514,8 @@ impl Coliseum {
     fn publish(&mut self) {
         let mut dirty = self.dirty.shown.take();
         let ids = self.artists.ids();
-        dirty.sort_unstable_by_key(|number| &ids[*number as usize]);
-        let mut changes: [[Changes; 4]; SLOTS] = Default::default();
+        dirty.sort_unstable_by(|one, other| ids.order(*one, *other));
+        let mut changes: [[board::Changes; 4]; SLOTS] = Default::default();
         for number in dirty {
             let artist = ArtistNo::new(number);
             let new = &self.totals[artist.index()];

@@ -21,9 +21,9 @@ use redb::{ReadableDatabase as _, TableDefinition};
 use crate::event::{Facts, fold_city};
 use crate::passport::{Entry, Parsed};
 use crate::projection::kept::{self, Kept};
-use crate::projection::names::{self, Names};
+use crate::projection::names::{self, Ahead, Names};
 use crate::projection::rows::{Definition, Rows};
-use crate::projection::{ApplyError, Projection, StoreError};
+use crate::projection::{self, ApplyError, Projection, StoreError};
 use crate::units::{Seq, Timestamp};
 
 use rows::{CITY, DAY, METRIC, PLAYED, SEEN, damaged, day_of, metric_of};
@@ -77,12 +77,27 @@ impl kept::Value for Profile {
 
 /// Who is who, shared with views.
 struct Numbers {
-    users: Names,
-    artists: Names,
-    genres: Names,
+    users: Arc<Names>,
+    artists: Arc<Names>,
+    genres: Arc<Names>,
     /// Folded.
-    cities: Names,
-    spellings: Names,
+    cities: Arc<Names>,
+    spellings: Arc<Names>,
+}
+
+/// What came since the last flush.
+pub struct Changes {
+    names: [names::Changes; 5],
+    profiles: kept::Changes,
+    fans: projection::rows::Changes<4>,
+}
+
+impl projection::Changes for Changes {
+    fn write(&mut self, transaction: &redb::WriteTransaction) -> Result<(), StoreError> {
+        self.names.iter().try_for_each(|names| names.write(transaction))?;
+        self.profiles.write(transaction)?;
+        self.fans.write(transaction)
+    }
 }
 
 /// The fold.
@@ -90,6 +105,7 @@ pub struct MediaId {
     database: Arc<redb::Database>,
     setup: Setup,
     numbers: Arc<Numbers>,
+    ahead: Ahead,
     profiles: Kept<Profile>,
     fans: Rows<4>,
 }
@@ -97,6 +113,7 @@ pub struct MediaId {
 impl Projection for MediaId {
     type View = View;
     type Setup = Setup;
+    type Changes = Changes;
     const NAME: &'static str = "mediaid";
 
     fn version(setup: &Setup) -> String {
@@ -112,11 +129,11 @@ impl Projection for MediaId {
 
     fn open(database: Arc<redb::Database>, setup: &Setup, _: Timestamp) -> Result<MediaId, StoreError> {
         let numbers = Numbers {
-            users: Names::open(&database, USERS)?,
-            artists: Names::open(&database, ARTISTS)?,
-            genres: Names::open(&database, GENRES)?,
-            cities: Names::open(&database, CITIES)?,
-            spellings: Names::open(&database, SPELLINGS)?,
+            users: Arc::new(Names::open(&database, USERS)?),
+            artists: Arc::new(Names::open(&database, ARTISTS)?),
+            genres: Arc::new(Names::open(&database, GENRES)?),
+            cities: Arc::new(Names::open(&database, CITIES)?),
+            spellings: Arc::new(Names::open(&database, SPELLINGS)?),
         };
         if numbers.cities.len() != numbers.spellings.len() {
             return Err(damaged("a city has no spelling"));
@@ -124,10 +141,15 @@ impl Projection for MediaId {
         Ok(MediaId {
             setup: *setup,
             numbers: Arc::new(numbers),
+            ahead: Ahead::default(),
             profiles: Kept::open(&database, PROFILES)?,
             fans: Rows::open(&database, FANS, rows::merge)?,
             database,
         })
+    }
+
+    fn look_ahead(&mut self, entries: &[Parsed<'_>]) {
+        self.ahead.look(&self.numbers.users, entries);
     }
 
     fn apply(&mut self, parsed: &Parsed<'_>) -> Result<(), ApplyError> {
@@ -142,13 +164,17 @@ impl Projection for MediaId {
         Ok(())
     }
 
-    fn flush(&mut self, transaction: &redb::WriteTransaction) -> Result<(), StoreError> {
+    fn changes(&mut self) -> Changes {
         let Numbers { users, artists, genres, cities, spellings } = &*self.numbers;
-        for names in [users, artists, genres, cities, spellings] {
-            names.flush(transaction)?;
+        Changes {
+            names: [users, artists, genres, cities, spellings].map(Names::changes),
+            profiles: self.profiles.changes(),
+            fans: self.fans.changes(),
         }
-        self.profiles.flush(transaction)?;
-        self.fans.flush(transaction)
+    }
+
+    fn written(&mut self, changes: Changes) {
+        self.fans.written(changes.fans);
     }
 
     fn view(&mut self, applied: Seq) -> Arc<View> {
@@ -168,7 +194,7 @@ impl Projection for MediaId {
 impl MediaId {
     fn fold(&mut self, entry: &Entry<'_>, facts: &Facts<'_>) {
         let numbers = &self.numbers;
-        let user = numbers.users.number(entry.envelope.user_id);
+        let user = self.ahead.user(&numbers.users, entry);
         let at = entry.at();
         self.fans.add([user, SEEN, 0, 0], 0, i128::from(at.micros()));
         self.fans.add([user, DAY, day_of(at), 0], 1, 0);

@@ -90,7 +90,7 @@ impl Place {
         is_part.then_some(Place { offset: offset as u32, length: text.len() as u32 })
     }
 
-    fn text<'a>(self, payload: &'a str) -> Result<&'a str, RecordError> {
+    fn text(self, payload: &str) -> Result<&str, RecordError> {
         let start = self.offset as usize;
         let end = start.saturating_add(self.length as usize);
         payload.get(start..end).ok_or(RecordError::Place { start, end })

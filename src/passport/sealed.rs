@@ -394,8 +394,15 @@ pub fn seal(disk: &dyn Disk, dir: &Path, raw: &RawSegment) -> Result<SealedSegme
         _ => {}
     }
     let file = disk.open(&temporary, OpenMode::CreateNew).map_err(failed)?;
-    let mut blocks =
-        BlockWriter { file, offset: 0, plain: Vec::new(), count: 0, next: raw.first_seq(), table: Vec::new() };
+    let mut blocks = BlockWriter {
+        file,
+        offset: 0,
+        compressor: zstd::bulk::Compressor::new(ZSTD_LEVEL).map_err(failed)?,
+        plain: Vec::new(),
+        count: 0,
+        next: raw.first_seq(),
+        table: Vec::new(),
+    };
     let last_seq = raw.last_seq();
     let mut seq = raw.first_seq();
     while seq <= last_seq {
@@ -438,6 +445,8 @@ const READ_BYTES: u64 = 1024 * 1024;
 struct BlockWriter {
     file: Arc<dyn DiskFile>,
     offset: u64,
+    /// One for all blocks, since making one costs as much as a block.
+    compressor: zstd::bulk::Compressor<'static>,
     plain: Vec<u8>,
     count: u32,
     next: Seq,
@@ -458,7 +467,7 @@ impl BlockWriter {
         if self.count == 0 {
             return Ok(());
         }
-        let compressed = zstd::bulk::compress(&self.plain, ZSTD_LEVEL)?;
+        let compressed = self.compressor.compress(&self.plain)?;
         self.file.write_all_at(&compressed, self.offset)?;
         self.table.extend_from_slice(&self.offset.to_le_bytes());
         self.table.extend_from_slice(&self.next.get().to_le_bytes());

@@ -30,21 +30,26 @@ impl Watermark {
         Seq::new(self.durable.load(Ordering::Acquire))
     }
 
-    /// Publishes that everything up to `durable` is on disk.
+    /// Publishes that everything up to `durable` is on disk. Those who look see it from now on, those who wait are woken by
+    /// [`Watermark::notify`].
     ///
     /// # Panics
     /// If it would move back: what was once durable stays so.
     pub fn advance(&self, durable: Seq) {
         let before = self.durable.swap(durable.get(), Ordering::AcqRel);
         assert!(before <= durable.get(), "the durable watermark moved back from {before} to {durable}");
-        // The lock orders this against a thread that has looked but does not wait yet.
-        drop(self.waiting.lock());
-        self.moved.notify_all();
-        self.subscribers.send_replace(durable.get());
+    }
+
+    /// Wakes those who wait for it to move, which takes longer than moving it.
+    pub fn notify(&self) {
+        self.nudge();
+        let durable = self.get().get();
+        self.subscribers.send_if_modified(|seen| std::mem::replace(seen, durable) != durable);
     }
 
     /// Wakes every waiting thread though nothing moved, so that it looks at its own reasons to go on.
     pub fn nudge(&self) {
+        // The lock orders this against a thread that has looked but does not wait yet.
         drop(self.waiting.lock());
         self.moved.notify_all();
     }

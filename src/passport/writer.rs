@@ -6,7 +6,8 @@
 //! 1. writes one batch behind the last one (a crash here leaves a torn tail that nobody was told of);
 //! 2. syncs it (a crash here leaves the batch whole, unacknowledged; its senders send again and get its seqs);
 //! 3. moves the durable watermark, so that readers may see it;
-//! 4. answers.
+//! 4. answers;
+//! 5. wakes those who follow the log.
 //!
 //! While one batch syncs the next one fills in the queue: group commit tunes itself, and an idle log waits for nothing.
 //! Nothing is written behind a batch that is not synced. A write or sync that fails is final: it is never tried again,
@@ -448,6 +449,9 @@ impl Writer {
             return Err(error);
         }
         self.answer();
+        if !self.round.spans.is_empty() {
+            self.log.watermark.notify();
+        }
         Ok(())
     }
 

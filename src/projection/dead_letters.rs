@@ -61,6 +61,26 @@ pub(super) struct DeadLetters {
     unwritten: BTreeSet<Seq>,
 }
 
+/// Dead letters that came, encoded, and that went.
+pub(super) struct Changes(Vec<(Seq, Option<Vec<u8>>)>);
+
+impl Changes {
+    pub fn write(&self, transaction: &WriteTransaction) -> Result<(), StoreError> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let mut table = transaction.open_table(TABLE).map_err(StoreError::of)?;
+        for (seq, letter) in &self.0 {
+            match letter {
+                Some(letter) => table.insert(seq.get(), letter.as_slice()).map(drop),
+                None => table.remove(seq.get()).map(drop),
+            }
+            .map_err(StoreError::of)?;
+        }
+        Ok(())
+    }
+}
+
 impl DeadLetters {
     pub fn read(database: &redb::Database) -> Result<DeadLetters, StoreError> {
         let transaction = database.begin_read().map_err(StoreError::of)?;
@@ -79,24 +99,10 @@ impl DeadLetters {
         Ok(DeadLetters { letters: Arc::new(letters), unwritten: BTreeSet::new() })
     }
 
-    /// Writes what has changed; [`DeadLetters::written`] follows the commit.
-    pub fn write(&self, transaction: &WriteTransaction) -> Result<(), StoreError> {
-        if self.unwritten.is_empty() {
-            return Ok(());
-        }
-        let mut table = transaction.open_table(TABLE).map_err(StoreError::of)?;
-        for seq in &self.unwritten {
-            match self.letters.get(seq) {
-                Some(letter) => table.insert(seq.get(), letter.encode().as_slice()).map(drop),
-                None => table.remove(seq.get()).map(drop),
-            }
-            .map_err(StoreError::of)?;
-        }
-        Ok(())
-    }
-
-    pub fn written(&mut self) {
-        self.unwritten.clear();
+    /// Takes what has changed since the last changes.
+    pub fn changes(&mut self) -> Changes {
+        let change = |seq: Seq| (seq, self.letters.get(&seq).map(DeadLetter::encode));
+        Changes(std::mem::take(&mut self.unwritten).into_iter().map(change).collect())
     }
 
     pub fn put(&mut self, mut letter: DeadLetter) {

@@ -4,23 +4,26 @@
 //! once; the last commit of the file holds those of 1…checkpoint, and says so in the same transaction. When that can no
 //! longer be said of the memory (a panic, a flush that failed half way), it is [`Trouble::Tainted`]: the owner drops the
 //! projection and loads it again from the last commit.
+//!
+//! One flush at a time is on its way while entries are folded.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use redb::{Database, Durability};
+use redb::Database;
 
 use super::checkpoint::Checkpoint;
 use super::contain::contain;
 use super::dead_letters::{DeadLetter, DeadLetters, Trials};
+use super::flushing::{Commit, Flushing};
 use super::store::{self, OpenError, Place};
 use super::{ApplyError, Identity, Projection, StoreError, Wiring};
 use crate::passport::{Entry, Parsed, ReadError};
 use crate::units::{Minute, Seq, Timestamp};
 
-/// Entries between two looks at the time.
-const ENTRIES_PER_LOOK: u64 = 64;
+/// Entries between two looks at the time, and those that are looked up at once.
+const ENTRIES_PER_LOOK: usize = 64;
 
 pub(super) struct Fold<P: Projection> {
     /// Stands first, so that it is dropped before the database it reads.
@@ -31,7 +34,8 @@ pub(super) struct Fold<P: Projection> {
     received_at: Option<Timestamp>,
     minute: Minute,
     dead_letters: DeadLetters,
-    /// Entries since the last commit, and since the last synced one.
+    flushing: Option<Flushing<P::Changes>>,
+    /// Entries that no flush has taken, and those that no synced commit holds.
     unflushed: u64,
     unsynced: u64,
     /// Something else than an entry changed what a flush would write.
@@ -154,15 +158,18 @@ impl<P: Projection> Fold<P> {
             received_at: checkpoint.received_at,
             minute: now.minute(),
             dead_letters,
+            flushing: None,
             unflushed: 0,
             unsynced: 0,
             touched: false,
         })
     }
 
-    /// Drops the projection and loads it again from the last commit of the open file.
+    /// Drops the projection and loads it again from the last commit of the open file. A flush that is on its way comes to
+    /// its end first, and may be that commit.
     pub fn reload(self, identity: &Identity<P>, wiring: &Wiring) -> Result<Fold<P>, LoadError> {
-        let Fold { projection, database, place, .. } = self;
+        let Fold { projection, database, place, flushing, .. } = self;
+        drop(flushing);
         // A projection that panics while it is dropped has nothing left to lose.
         let _ = contain(|| drop(projection));
         Fold::load(database, place, identity, wiring)
@@ -186,9 +193,16 @@ impl<P: Projection> Fold<P> {
     pub fn move_to(&mut self, place: Place) {
         self.place = place;
     }
-    /// Entries that no commit holds.
+    /// Entries that no flush has taken.
     pub fn unflushed(&self) -> u64 {
         self.unflushed
+    }
+    /// Entries that no commit holds.
+    pub fn uncommitted(&self) -> u64 {
+        self.unflushed + self.flushing.as_ref().map_or(0, |flushing| flushing.entries)
+    }
+    pub fn is_flushing(&self) -> bool {
+        self.flushing.is_some()
     }
     /// Entries that no synced commit holds.
     pub fn unsynced(&self) -> u64 {
@@ -212,14 +226,18 @@ impl<P: Projection> Fold<P> {
                 let what = format!("the log says it holds {durable} entries, and gives none after {applied}");
                 return Err(Trouble::Read(what));
             }
-            for parsed in entries {
-                if let Some(advance) = self.take(parsed, trials, wiring)? {
-                    return Ok(advance);
+            for entries in entries.chunks(ENTRIES_PER_LOOK) {
+                contain(|| self.projection.look_ahead(entries)).map_err(Trouble::Tainted)?;
+                for parsed in entries {
+                    if let Some(advance) = self.take(parsed, trials, wiring)? {
+                        return Ok(advance);
+                    }
+                    count += 1;
+                    if count >= room {
+                        return Ok(Advance::More);
+                    }
                 }
-                count += 1;
-                let is_over =
-                    count >= room || (count % ENTRIES_PER_LOOK == 0 && wiring.since(started) >= wiring.options.batch);
-                if is_over {
+                if wiring.since(started) >= wiring.options.batch {
                     return Ok(Advance::More);
                 }
             }
@@ -296,10 +314,12 @@ impl<P: Projection> Fold<P> {
         contain(|| self.projection.view(applied)).map_err(Trouble::Tainted)
     }
 
-    /// Commits the changes since the last flush, and with them the checkpoint and the dead letters.
+    /// Begins to commit the changes since the last flush, and with them the checkpoint and the dead letters; no other flush
+    /// is on its way. Without a change nothing begins.
     ///
     /// With `synced` the commit is on disk afterwards; without, it is only good for a reload in this process.
-    pub fn flush(&mut self, synced: bool, identity: &Identity<P>, wiring: &Wiring) -> Result<(), Trouble> {
+    pub fn begin_flush(&mut self, synced: bool, identity: &Identity<P>, wiring: &Wiring) -> Result<(), Trouble> {
+        assert!(self.flushing.is_none(), "one flush at a time");
         let is_done = if synced { self.unsynced == 0 } else { self.unflushed == 0 };
         if is_done && !self.touched {
             return Ok(());
@@ -309,28 +329,29 @@ impl<P: Projection> Fold<P> {
         {
             return Err(Trouble::Refused("the disk is full".to_owned()));
         }
-        let begun = contain(|| self.database.begin_write().map_err(|error| error.to_string()));
-        let mut transaction = begun.flatten().map_err(Trouble::Tainted)?;
-        let durability = if synced { Durability::Immediate } else { Durability::None };
-        transaction.set_durability(durability).map_err(|error| Trouble::Tainted(error.to_string()))?;
-        transaction.set_quick_repair(synced);
-        let checkpoint = identity.checkpoint(self.applied, self.received_at, wiring);
-        // The transaction stays out here, so that it is rolled back and not leaked when the projection panics.
-        let written = contain(|| {
-            self.projection.flush(&transaction)?;
-            self.dead_letters.write(&transaction)?;
-            checkpoint.write(&transaction)
-        });
-        written.unwrap_or_else(|panic| Err(StoreError(panic))).map_err(|error| Trouble::Tainted(error.0))?;
-        let committed = contain(|| transaction.commit().map_err(|error| error.to_string()));
-        committed.flatten().map_err(Trouble::Tainted)?;
-        self.dead_letters.written();
-        self.unflushed = 0;
+        let commit = Commit {
+            changes: contain(|| self.projection.changes()).map_err(Trouble::Tainted)?,
+            dead_letters: self.dead_letters.changes(),
+            checkpoint: identity.checkpoint(self.applied, self.received_at, wiring),
+            synced,
+        };
+        let thread_name = wiring.has_threads.then(|| format!("flush-{}", P::NAME));
+        let counts = (std::mem::take(&mut self.unflushed), self.unsynced);
+        self.flushing = Some(Flushing::begin(commit, &self.database, thread_name, counts));
         self.touched = false;
-        if synced {
-            self.unsynced = 0;
-        }
         Ok(())
+    }
+
+    /// Ends the flush that is on its way, if it is over or `waits` for that; the last seq that it has committed.
+    pub fn end_flush(&mut self, waits: bool) -> Result<Option<Seq>, Trouble> {
+        let Some(flushing) = self.flushing.take_if(|flushing| waits || flushing.is_over()) else { return Ok(None) };
+        let (applied, synced, unsynced) = (flushing.applied, flushing.synced, flushing.unsynced);
+        let changes = flushing.end().map_err(Trouble::Tainted)?;
+        contain(|| self.projection.written(changes)).map_err(Trouble::Tainted)?;
+        if synced {
+            self.unsynced -= unsynced;
+        }
+        Ok(Some(applied))
     }
 
     /// Folds a dead letter's entry now. The inner error is the entry's: it stays a dead letter, with that problem.

@@ -49,7 +49,7 @@ pub(super) struct Follower<P: Projection> {
     openings_failed: u32,
     resume_at: Option<Instant>,
     flush_not_before: Option<Instant>,
-    /// When the first entry was folded that no commit holds, and the first that no synced commit holds.
+    /// When the first entry was folded that no flush has taken, and the first that no synced commit holds.
     unflushed_since: Instant,
     unsynced_since: Instant,
     read_trouble: Option<String>,
@@ -111,7 +111,7 @@ impl<P: Projection> Follower<P> {
 
     /// When a flush is due that no new entry asks for.
     pub fn flush_due(&self) -> Option<Instant> {
-        let fold = self.fold.as_ref()?;
+        let fold = self.fold.as_ref().filter(|fold| !fold.is_flushing())?;
         let options = &self.wiring.options;
         let plain = (fold.unflushed() > 0).then(|| self.unflushed_since + options.flush_interval);
         let synced = (fold.unsynced() > 0).then(|| self.unsynced_since + options.sync_interval);
@@ -138,14 +138,14 @@ impl<P: Projection> Follower<P> {
     }
 
     fn work(&mut self) -> Result<Step, Trouble> {
-        self.flush_if_due(false);
+        self.flush_if_due();
         let Some(fold) = &mut self.fold else { return Ok(Step::More) };
         let now = self.wiring.clock.now();
         if now.minute() != fold.minute() {
             fold.tick(now)?;
         }
         let options = &self.wiring.options;
-        let room = options.unflushed_entries_max.saturating_sub(fold.unflushed()).min(options.flush_entries);
+        let room = options.unflushed_entries_max.saturating_sub(fold.uncommitted()).min(options.flush_entries);
         if room == 0 {
             return Ok(self.make_room());
         }
@@ -165,7 +165,7 @@ impl<P: Projection> Follower<P> {
             Advance::Wait(until) => Step::Wait(until),
             Advance::More => Step::More,
             Advance::FlushFirst => {
-                self.flush_if_due(true);
+                self.flush_unless_held();
                 Step::More
             }
         })
@@ -176,26 +176,47 @@ impl<P: Projection> Follower<P> {
         match self.flush_not_before {
             Some(not_before) if self.wiring.clock.instant() < not_before => Step::Wait(not_before),
             _ => {
-                self.flush_if_due(true);
+                self.flush_unless_held();
                 Step::More
             }
         }
     }
 
-    fn flush_if_due(&mut self, is_wanted: bool) {
+    /// Ends a flush that is over, and begins one that is due. What fails has been dealt with: the next step goes on from
+    /// what there is.
+    fn flush_if_due(&mut self) {
+        // More than one flush's worth is not let come up behind the one that is on its way.
+        let is_full = self.fold.as_ref().is_some_and(|fold| fold.unflushed() >= self.wiring.options.flush_entries);
+        let _ = self.end_flush(is_full);
         let Some(fold) = &self.fold else { return };
-        let options = &self.wiring.options;
-        let is_sync_due = fold.unsynced() > 0
-            && (fold.unsynced() >= options.sync_entries
-                || self.wiring.since(self.unsynced_since) >= options.sync_interval);
         let is_due = fold.unflushed() > 0
-            && (fold.unflushed() >= options.flush_entries
-                || self.wiring.since(self.unflushed_since) >= options.flush_interval);
-        let is_held = self.flush_not_before.is_some_and(|not_before| self.wiring.clock.instant() < not_before);
-        if (is_sync_due || is_due || is_wanted) && !is_held {
-            // A failure has been dealt with: the next step goes on from what there is.
-            let _ = self.flush(is_sync_due);
+            && (is_full || self.wiring.since(self.unflushed_since) >= self.wiring.options.flush_interval);
+        let is_sync_due = self.is_sync_due();
+        if (is_due || is_sync_due) && !self.is_flush_held() && !fold.is_flushing() {
+            let _ = self.begin_flush(is_sync_due);
+            let _ = self.end_flush(false);
         }
+    }
+
+    /// Flushes now and waits for it, unless a failure says to wait.
+    fn flush_unless_held(&mut self) {
+        if !self.is_flush_held() {
+            // As above.
+            let _ = self.flush(self.is_sync_due());
+        }
+    }
+
+    fn is_sync_due(&self) -> bool {
+        let options = &self.wiring.options;
+        self.fold.as_ref().is_some_and(|fold| {
+            fold.unsynced() > 0
+                && (fold.unsynced() >= options.sync_entries
+                    || self.wiring.since(self.unsynced_since) >= options.sync_interval)
+        })
+    }
+
+    fn is_flush_held(&self) -> bool {
+        self.flush_not_before.is_some_and(|not_before| self.wiring.clock.instant() < not_before)
     }
 
     /// Puts everything folded so far onto the disk, whether or not a flush is due.
@@ -206,27 +227,59 @@ impl<P: Projection> Follower<P> {
         self.flush(true)
     }
 
-    /// Flushes now.
+    /// Flushes now, and waits for it.
     ///
     /// # Errors
     /// Says why it failed. The next flush waits by then, and a memory that is not to be trusted was loaded again.
     fn flush(&mut self, synced: bool) -> Result<(), String> {
+        self.end_flush(true)?;
+        self.begin_flush(synced)?;
+        self.end_flush(true)
+    }
+
+    /// Begins a flush; none is on its way.
+    ///
+    /// # Errors
+    /// As [`Follower::flush`].
+    fn begin_flush(&mut self, synced: bool) -> Result<(), String> {
         let Some(fold) = &mut self.fold else { return Err("the projection's file is not open".to_owned()) };
-        let flushed = fold.flush(synced, &self.identity, &self.wiring);
-        if let Err(trouble) = flushed {
-            let why = trouble.why().to_owned();
-            tracing::warn!(consumer = P::NAME, problem = why, "a flush failed and is tried again");
-            self.store_trouble = Some(why.clone());
-            self.flush_not_before = Some(self.wiring.clock.instant() + self.storing.failed());
-            if matches!(trouble, Trouble::Tainted(_)) {
-                self.reload(&why);
-            }
-            return Err(why);
+        let begun = fold.begin_flush(synced, &self.identity, &self.wiring);
+        let (applied, is_flushing) = (fold.applied(), fold.is_flushing());
+        begun.map_err(|trouble| self.flush_failed(&trouble))?;
+        if !is_flushing {
+            // Nothing has changed since the last one.
+            self.flushed(applied);
         }
-        self.trials.flushed(fold.applied());
+        Ok(())
+    }
+
+    /// Ends the flush that is on its way, if it is over or `waits` for that.
+    ///
+    /// # Errors
+    /// As [`Follower::flush`].
+    fn end_flush(&mut self, waits: bool) -> Result<(), String> {
+        let Some(fold) = &mut self.fold else { return Ok(()) };
+        if let Some(applied) = fold.end_flush(waits).map_err(|trouble| self.flush_failed(&trouble))? {
+            self.flushed(applied);
+        }
+        Ok(())
+    }
+
+    fn flushed(&mut self, applied: Seq) {
+        self.trials.flushed(applied);
         self.flush_not_before = None;
         self.recovered();
-        Ok(())
+    }
+
+    fn flush_failed(&mut self, trouble: &Trouble) -> String {
+        let why = trouble.why().to_owned();
+        tracing::warn!(consumer = P::NAME, problem = why, "a flush failed and is tried again");
+        self.store_trouble = Some(why.clone());
+        self.flush_not_before = Some(self.wiring.clock.instant() + self.storing.failed());
+        if matches!(trouble, Trouble::Tainted(_)) {
+            self.reload(&why);
+        }
+        why
     }
 
     /// Folds a dead letter's entry now, and puts the outcome on the disk before it says so.

@@ -75,6 +75,8 @@ pub(super) struct Shared<P: Projection> {
     pub standing: Mutex<Standing>,
     dead_letters: ArcSwap<BTreeMap<Seq, DeadLetter>>,
     caught_up_once: AtomicBool,
+    /// Somebody has looked at the view since it was published.
+    is_read: AtomicBool,
     /// A rebuild was asked for that the thread has not begun yet.
     pub rebuild_wanted: AtomicBool,
 }
@@ -89,12 +91,14 @@ impl<P: Projection> Shared<P> {
             standing: Mutex::new(Standing { state: "starting", detail: None, received_at: None }),
             dead_letters: ArcSwap::default(),
             caught_up_once: AtomicBool::new(false),
+            is_read: AtomicBool::new(false),
             rebuild_wanted: AtomicBool::new(false),
         }
     }
 
     /// The view first, then its seq and minute: who has waited for a seq finds it in the view.
     pub fn publish(&self, view: Arc<P::View>, applied: Seq, minute: Minute) {
+        self.is_read.store(false, Ordering::Relaxed);
         self.view.store(view);
         self.applied.store(applied.get(), Ordering::Release);
         self.applied_watch.send_replace(applied.get());
@@ -109,6 +113,13 @@ impl<P: Projection> Shared<P> {
 
     pub fn applied(&self) -> Seq {
         Seq::new(self.applied.load(Ordering::Acquire))
+    }
+
+    /// Whether somebody waits for the next view, or has looked at the last one and so may look again.
+    pub fn is_view_wanted(&self) -> bool {
+        self.is_read.load(Ordering::Relaxed)
+            || self.applied_watch.receiver_count() > 0
+            || self.minute_watch.receiver_count() > 0
     }
 
     pub fn set_caught_up(&self) {
@@ -154,12 +165,23 @@ impl<P: Projection> Handle<P> {
 
     /// The latest view, to keep.
     pub fn view(&self) -> Arc<P::View> {
+        self.note_read();
         self.0.shared.view.load_full()
     }
 
     /// The latest view, for the length of one answer: cheaper than [`Handle::view`], not to be held across an await.
     pub fn load(&self) -> Guard<Arc<P::View>> {
+        self.note_read();
         self.0.shared.view.load()
+    }
+
+    /// Where nobody looks, views are published less often: the first look says that there is somebody.
+    fn note_read(&self) {
+        let is_read = &self.0.shared.is_read;
+        if !is_read.load(Ordering::Relaxed) {
+            is_read.store(true, Ordering::Relaxed);
+            self.nudge();
+        }
     }
 
     /// The last entry that the published view holds. Never goes back.
@@ -176,8 +198,12 @@ impl<P: Projection> Handle<P> {
     /// Waits until the view holds `seq`; `false` if `timeout` was over first.
     pub async fn wait_applied(&self, seq: Seq, timeout: Duration) -> bool {
         let mut applied = self.subscribe();
+        if *applied.borrow() >= seq.get() {
+            return true;
+        }
         let arrives = applied.wait_for(|applied| *applied >= seq.get());
-        matches!(tokio::time::timeout(timeout, arrives).await, Ok(Ok(_)))
+        let arrives = tokio::time::timeout(timeout, arrives);
+        matches!(self.nudging(arrives).await, Ok(Ok(_)))
     }
 
     /// Has the thread look at the clock now: a reader saw its minute move.

@@ -32,6 +32,12 @@ impl Value for String {
 /// All values of one moment.
 pub type Shared<V> = imbl::HashMap<u32, Arc<V>>;
 
+/// Values that changed, in bytes, on their way into the table.
+pub struct Changes {
+    table: Definition,
+    values: Vec<(u32, Vec<u8>)>,
+}
+
 /// See the module.
 pub struct Kept<V> {
     table: Definition,
@@ -72,17 +78,26 @@ impl<V: Value> Kept<V> {
         &self.values
     }
 
-    /// Stores what changed since the last flush. Where the transaction is not committed, the value is of no use any more.
-    pub fn flush(&mut self, transaction: &WriteTransaction) -> Result<(), StoreError> {
-        if self.changed.is_empty() {
+    /// Takes what changed since the last changes.
+    pub fn changes(&mut self) -> Changes {
+        let framed_value = |number: u32| {
+            let mut body = Vec::new();
+            self.values[&number].write(&mut body);
+            (number, framed(&number.to_be_bytes(), &body))
+        };
+        Changes { table: self.table, values: std::mem::take(&mut self.changed).into_iter().map(framed_value).collect() }
+    }
+}
+
+impl Changes {
+    /// Writes them. Where the transaction is not committed, the [`Kept`] is of no use any more.
+    pub fn write(&self, transaction: &WriteTransaction) -> Result<(), StoreError> {
+        if self.values.is_empty() {
             return Ok(());
         }
         let mut table = transaction.open_table(self.table).map_err(StoreError::of)?;
-        let mut body = Vec::new();
-        for number in std::mem::take(&mut self.changed) {
-            body.clear();
-            self.values[&number].write(&mut body);
-            table.insert(number, framed(&number.to_be_bytes(), &body).as_slice()).map_err(StoreError::of)?;
+        for (number, value) in &self.values {
+            table.insert(number, value.as_slice()).map_err(StoreError::of)?;
         }
         Ok(())
     }
@@ -97,7 +112,7 @@ mod tests {
 
     fn flush(kept: &mut Kept<String>, database: &redb::Database) {
         let transaction = database.begin_write().expect("in memory");
-        kept.flush(&transaction).expect("writes");
+        kept.changes().write(&transaction).expect("writes");
         transaction.commit().expect("in memory");
     }
 

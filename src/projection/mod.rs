@@ -27,6 +27,7 @@
 //! | `versions` | which file serves at start; the rebuild beside it, the swap |
 //! | `follower` | keeps a fold going behind the log, whatever fails under it |
 //! | `fold` | a projection, its file, and the seq that both have come to |
+//! | `flushing` | what is written and committed while the fold goes on |
 //! | `store`, `checkpoint`, `dead_letters` | the file, and the runner's own two tables in it |
 //! | `names`, `kept` | names by dense numbers, and values by such numbers that fit into memory |
 //! | `rows` | rows of numbers in sorted runs, for projections that keep many |
@@ -38,6 +39,7 @@ mod checkpoint;
 mod consumer;
 mod contain;
 mod dead_letters;
+mod flushing;
 mod fold;
 mod follower;
 mod handle;
@@ -84,7 +86,7 @@ use crate::world::World;
 pub struct ApplyError(pub String);
 
 /// The projection's own file failed or is damaged; it is rebuilt from the log.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct StoreError(pub String);
 
@@ -95,6 +97,12 @@ impl StoreError {
     }
 }
 
+/// What changed up to one moment, on its way into the tables.
+pub trait Changes: Send + 'static {
+    /// Writes them; the runner adds the checkpoint and commits. This is on another thread, while the fold goes on.
+    fn write(&mut self, transaction: &redb::WriteTransaction) -> Result<(), StoreError>;
+}
+
 /// One derived view of the log: a fold with a clock, its tables, and the immutable view that readers get.
 ///
 /// The runner's thread owns it. After any sequence of calls the view must be exactly what a plain recomputation over
@@ -102,12 +110,15 @@ impl StoreError {
 ///
 /// Any call may fail or panic. Where the memory cannot be trusted afterwards (all but an [`ApplyError`]) the runner
 /// drops the value and calls [`Projection::open`] on the same file, which is at its last flush. So nothing in memory
-/// needs undoing, and whatever `open` reads must have been written by `flush`. Tables named `runner.…` are the runner's.
+/// needs undoing, and whatever `open` reads must have been in [`Projection::changes`]. Tables named `runner.…` are the
+/// runner's.
 pub trait Projection: Sized + Send + 'static {
     /// What readers hold: immutable, complete, of one prefix of the log.
     type View: Send + Sync + 'static;
     /// What it is made under (rules, clock); a change of [`Projection::version`] means a rebuild.
     type Setup: Clone + Send + Sync + 'static;
+    /// What a flush writes.
+    type Changes: Changes;
 
     /// The consumer's name in the API and its directory under `projections/`: `coliseum`.
     const NAME: &'static str;
@@ -120,14 +131,29 @@ pub trait Projection: Sized + Send + 'static {
 
     /// Opens the tables (made if they are missing) and loads what lives in memory. `now` is the clock's time.
     fn open(database: Arc<redb::Database>, setup: &Self::Setup, now: Timestamp) -> Result<Self, StoreError>;
+    /// Told of entries that come next, all of them or none: what is looked up for all at once is there when each is folded.
+    fn look_ahead(&mut self, _entries: &[Parsed<'_>]) {}
     /// Folds one entry into memory. On an error nothing has changed.
     fn apply(&mut self, parsed: &Parsed<'_>) -> Result<(), ApplyError>;
     /// Moves the windows to the minute that holds `now`, forwards or back.
     fn tick(&mut self, now: Timestamp) -> Result<(), StoreError>;
-    /// Writes what has changed since the last flush; the runner adds the checkpoint and commits.
-    fn flush(&mut self, transaction: &redb::WriteTransaction) -> Result<(), StoreError>;
+    /// Takes what has changed since the last changes, which are written and committed by now. Quick: the fold waits.
+    ///
+    /// Until these are committed, the file says what it said before; views and ticks go on to tell of everything.
+    fn changes(&mut self) -> Self::Changes;
+    /// Takes changes back that are written. Their commit is seen by the next read transaction at the earliest.
+    fn written(&mut self, changes: Self::Changes);
     /// The view of everything folded so far. Cost follows what changed since the last one.
     fn view(&mut self, applied: Seq) -> Arc<Self::View>;
+
+    /// Changes taken and written in one go, for whoever commits them alone. Where the transaction is not committed, the
+    /// value is of no use any more.
+    fn flush(&mut self, transaction: &redb::WriteTransaction) -> Result<(), StoreError> {
+        let mut changes = self.changes();
+        changes.write(transaction)?;
+        self.written(changes);
+        Ok(())
+    }
 }
 
 /// The log that a projection follows.
@@ -147,12 +173,15 @@ struct Wiring {
     /// `projections/<NAME>`.
     dir: PathBuf,
     options: Options,
+    /// Whether a flush may have a thread of its own.
+    has_threads: bool,
 }
 
 impl Wiring {
-    fn new(dir: PathBuf, followed: Followed, world: &World, options: Options) -> Wiring {
+    fn new(dir: PathBuf, followed: Followed, world: &World, options: Options, has_threads: bool) -> Wiring {
         let Followed { log, watermark, log_id } = followed;
-        Wiring { log, watermark, clock: world.clock.clone(), disk: world.disk.clone(), log_id, dir, options }
+        let (clock, disk) = (world.clock.clone(), world.disk.clone());
+        Wiring { log, watermark, clock, disk, log_id, dir, options, has_threads }
     }
 
     /// The time since an instant of the same clock.

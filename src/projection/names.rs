@@ -6,6 +6,8 @@
 //! Millions of names take the bytes of their text and about 20 more each.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::ops::Range;
+use std::sync::Arc;
 
 use hashbrown::HashTable;
 use parking_lot::{RwLock, RwLockReadGuard};
@@ -13,6 +15,8 @@ use redb::{ReadableTable, TableDefinition, WriteTransaction};
 
 use super::StoreError;
 use super::rows::{framed, unframed};
+use crate::passport::{Entry, Parsed};
+use crate::units::Seq;
 
 /// By the number of the first name of a value.
 pub type Definition = TableDefinition<'static, u32, &'static [u8]>;
@@ -29,8 +33,14 @@ struct Inner {
     text: String,
     /// Where each name's text ends.
     ends: Vec<usize>,
-    /// How many are stored.
-    flushed: usize,
+    /// How many are stored, or taken to be.
+    taken: usize,
+}
+
+/// Names that are new, on their way into the table.
+pub struct Changes {
+    names: Arc<Names>,
+    numbers: Range<usize>,
 }
 
 /// A number by the hash of its name, of which a part is kept: a table that grows reads no text, and a name that is looked up
@@ -44,6 +54,48 @@ impl Slot {
     /// A hash of all bits from the part: the table takes its place from some, and its mark from others.
     fn spread(hash: u32) -> u64 {
         u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    }
+}
+
+/// The numbers of the users of some entries in a row, looked up at once before the first is folded: the waits for memory
+/// overlap, while one look-up after the other waits for the table, for the place of the text and for the text.
+#[derive(Default)]
+pub struct Ahead {
+    /// A user that is new has none yet.
+    numbers: Vec<(Seq, Option<u32>)>,
+    hashes: Vec<u32>,
+}
+
+impl Ahead {
+    pub fn look(&mut self, names: &Names, entries: &[Parsed<'_>]) {
+        fn user<'e>(parsed: &'e Parsed<'_>) -> &'e str {
+            parsed.entry.envelope.user_id
+        }
+        let Ahead { numbers, hashes } = self;
+        let inner = names.inner.read();
+        hashes.clear();
+        hashes.extend(entries.iter().map(|parsed| inner.hash(user(parsed))));
+        numbers.clear();
+        numbers.extend(entries.iter().zip(&*hashes).map(|(parsed, hash)| {
+            // Of another name, if two have one hash; which it is stands in the text.
+            let slot = inner.numbers.find(Slot::spread(*hash), |slot| slot.hash == *hash);
+            (parsed.entry.seq, slot.map(|slot| slot.number))
+        }));
+        for ((parsed, hash), (_, number)) in entries.iter().zip(&*hashes).zip(numbers) {
+            if number.is_some_and(|number| inner.name(number as usize) != user(parsed)) {
+                *number = inner.find_hashed(user(parsed), *hash);
+            }
+        }
+    }
+
+    /// The number of the entry's user, as [`Names::number`] gives it. Only the fold calls it.
+    pub fn user(&self, names: &Names, entry: &Entry<'_>) -> u32 {
+        let first = self.numbers.first().map_or(Seq::ZERO, |(seq, _)| *seq);
+        let at = entry.seq.get().checked_sub(first.get()).and_then(|at| usize::try_from(at).ok());
+        match at.and_then(|at| self.numbers.get(at)) {
+            Some((seq, Some(number))) if *seq == entry.seq => *number,
+            _ => names.number(entry.envelope.user_id),
+        }
     }
 }
 
@@ -65,7 +117,7 @@ impl Names {
             let (first, value) = value.map_err(StoreError::of)?;
             inner.read(first.value(), value.value())?;
         }
-        inner.flushed = inner.ends.len();
+        inner.taken = inner.ends.len();
         drop(inner);
         Ok(names)
     }
@@ -92,24 +144,31 @@ impl Names {
         Held(self.inner.read())
     }
 
-    /// Stores the names that came since the last flush. Where the transaction is not committed, the value is of no use any
-    /// more.
-    pub fn flush(&self, transaction: &WriteTransaction) -> Result<(), StoreError> {
+    /// Takes the names that came since the last changes.
+    pub fn changes(self: &Arc<Names>) -> Changes {
         let mut inner = self.inner.write();
-        let first = inner.flushed;
-        if first == inner.ends.len() {
+        let end = inner.ends.len();
+        Changes { numbers: std::mem::replace(&mut inner.taken, end)..end, names: self.clone() }
+    }
+}
+
+impl Changes {
+    /// Writes them. Where the transaction is not committed, the [`Names`] are of no use any more.
+    pub fn write(&self, transaction: &WriteTransaction) -> Result<(), StoreError> {
+        if self.numbers.is_empty() {
             return Ok(());
         }
         let mut body = Vec::new();
-        for number in first..inner.ends.len() {
-            let name = inner.name(number);
+        let held = self.names.hold();
+        for number in self.numbers.clone() {
+            let name = held.0.name(number);
             body.extend_from_slice(&(name.len() as u32).to_le_bytes());
             body.extend_from_slice(name.as_bytes());
         }
-        let first = u32::try_from(first).expect("numbers are 32 bits");
-        let mut table = transaction.open_table(self.table).map_err(StoreError::of)?;
+        drop(held);
+        let first = u32::try_from(self.numbers.start).expect("numbers are 32 bits");
+        let mut table = transaction.open_table(self.names.table).map_err(StoreError::of)?;
         table.insert(first, framed(&first.to_be_bytes(), &body).as_slice()).map_err(StoreError::of)?;
-        inner.flushed = inner.ends.len();
         Ok(())
     }
 }
@@ -129,13 +188,7 @@ pub fn is_names(bytes: &[u8]) -> bool {
 
 impl Inner {
     fn new() -> Inner {
-        Inner {
-            hasher: RandomState::new(),
-            numbers: HashTable::new(),
-            text: String::new(),
-            ends: Vec::new(),
-            flushed: 0,
-        }
+        Inner { hasher: RandomState::new(), numbers: HashTable::new(), text: String::new(), ends: Vec::new(), taken: 0 }
     }
 
     fn name(&self, number: usize) -> &str {
@@ -190,6 +243,7 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::passport::Envelope;
     use redb::backends::InMemoryBackend;
 
     const TABLE: Definition = TableDefinition::new("names");
@@ -202,26 +256,59 @@ mod tests {
     #[test]
     fn names_keep_their_numbers_over_flushes_and_what_was_not_flushed_is_numbered_again() {
         let database = redb::Database::builder().create_with_backend(InMemoryBackend::new()).expect("in memory");
-        let first = Names::open(&database, TABLE).expect("empty");
+        let first = Arc::new(Names::open(&database, TABLE).expect("empty"));
         assert_eq!(["a", "", "b", "a", ""].map(|name| first.number(name)), [0, 1, 2, 0, 1]);
         for (name, number) in [("Zoë", 3), ("c", 4)] {
             let transaction = database.begin_write().expect("in memory");
-            first.flush(&transaction).expect("writes");
+            let changes = first.changes();
+            assert_eq!(first.number(name), number, "one that comes before they are written is not among them");
+            changes.write(&transaction).expect("writes");
             transaction.commit().expect("in memory");
-            assert_eq!(first.number(name), number);
         }
         let again = Names::open(&database, TABLE).expect("what was written");
         assert_eq!(names(&again), ["a", "", "b", "Zoë"]);
         assert_eq!((again.find("c"), again.number("d"), again.find("Zoë")), (None, 4, Some(3)));
     }
 
+    fn entry(seq: u64, user_id: &str) -> Entry<'_> {
+        let envelope = Envelope {
+            received_at_micros: 0,
+            at_micros: 0,
+            at_corrected: false,
+            event_type: "a.type",
+            message_id: "m",
+            user_id,
+            session_id: None,
+            device_id: None,
+            source: "api",
+            payload: "{}",
+        };
+        Entry { seq: Seq::new(seq), envelope }
+    }
+
+    #[test]
+    fn a_user_that_is_looked_up_ahead_has_the_number_of_its_name() {
+        let database = redb::Database::builder().create_with_backend(InMemoryBackend::new()).expect("in memory");
+        let users = Names::open(&database, TABLE).expect("empty");
+        assert_eq!(["a", "b", "c"].map(|name| users.number(name)), [0, 1, 2]);
+        let mut ahead = Ahead::default();
+        // What was not told of is looked up by itself.
+        assert_eq!(ahead.user(&users, &entry(5, "c")), 2);
+        let next = [entry(5, "b"), entry(6, "new"), entry(8, "a"), entry(9, "new")].map(Parsed::of);
+        ahead.look(&users, &next);
+        let asked = [(5, "b"), (6, "new"), (8, "a"), (9, "new"), (7, "c"), (4, "c"), (10, "c")];
+        assert_eq!(asked.map(|(seq, name)| ahead.user(&users, &entry(seq, name))), [1, 3, 0, 3, 2, 2, 2]);
+        ahead.look(&users, &[]);
+        assert_eq!(ahead.user(&users, &entry(5, "c")), 2);
+    }
+
     #[test]
     fn a_damaged_value_is_an_error() {
         let database = redb::Database::builder().create_with_backend(InMemoryBackend::new()).expect("in memory");
-        let some = Names::open(&database, TABLE).expect("empty");
+        let some = Arc::new(Names::open(&database, TABLE).expect("empty"));
         some.number("x");
         let transaction = database.begin_write().expect("in memory");
-        some.flush(&transaction).expect("writes");
+        some.changes().write(&transaction).expect("writes");
         {
             let mut table = transaction.open_table(TABLE).expect("made by the flush");
             let mut value = table.get(0).expect("in memory").expect("written").value().to_vec();

@@ -1,8 +1,9 @@
 //! The thread of one projection: it drives the follower that serves, publishes its views, takes commands, and swaps in
 //! what was built beside.
 //!
-//! A view is published at once when the end of the log is reached, and at most every 20 ms while it is not; and always
-//! so that making views takes no more than a quarter of the thread. The published seq never goes back: after a reload
+//! A view is published at once when the end of the log is reached, and at most every 20 ms while it is not; every 100 ms
+//! where nobody has looked at the last one or waits for the next; and always so that making views takes no more than a
+//! quarter of the thread. The published seq never goes back: after a reload
 //! or a swap nothing is published before the fold has come to where readers already were.
 //!
 //! The first entry after a silence is folded at once; behind it the thread looks every few milliseconds.
@@ -26,6 +27,10 @@ use crate::units::{Minute, Seq};
 const SLEEP_LONGEST: Duration = Duration::from_millis(250);
 /// After making a view, this many times as long is left for other work.
 const REST_PER_VIEW: u32 = 3;
+
+/// A view that nobody looked at is left as it is for so long: making views of every few entries costs as much as folding them.
+/// The first look has the next one made at once.
+const REST_UNREAD: Duration = Duration::from_millis(100);
 
 /// Having folded entries, the thread looks for more of them after this at the earliest: what comes one by one is folded some at
 /// a time, since waking up and making a view cost as much as many entries. The first one after a silence does not wait.
@@ -217,8 +222,13 @@ impl<P: Projection> Runner<P> {
         if !is_new || fold.applied() < self.shown.applied {
             return None;
         }
-        let rest = self.shown.cost * REST_PER_VIEW;
-        let rest = if is_caught_up { rest } else { rest.max(self.wiring.options.publish_interval) };
+        let is_wanted = self.shared.is_view_wanted() || self.shown.applied < self.target;
+        let least = match (is_wanted, is_caught_up) {
+            (false, _) => REST_UNREAD,
+            (true, true) => Duration::ZERO,
+            (true, false) => self.wiring.options.publish_interval,
+        };
+        let rest = least.max(self.shown.cost * REST_PER_VIEW);
         Some(self.shown.at + rest)
     }
 

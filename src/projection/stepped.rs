@@ -42,7 +42,18 @@ impl<P: Projection> Stepped<P> {
         world: &World,
         options: Options,
     ) -> Result<Stepped<P>, StartError> {
-        let wiring = Arc::new(Wiring::new(dir.join(P::NAME), followed, world, options));
+        Stepped::open_with(dir, setup, followed, world, options, false)
+    }
+
+    pub(super) fn open_with(
+        dir: &Path,
+        setup: P::Setup,
+        followed: Followed,
+        world: &World,
+        options: Options,
+        has_threads: bool,
+    ) -> Result<Stepped<P>, StartError> {
+        let wiring = Arc::new(Wiring::new(dir.join(P::NAME), followed, world, options, has_threads));
         let wanted = Arc::new(Identity::<P>::of(setup));
         let (fold, identity) = choose(&wanted, &wiring)?;
         let serving = Follower::of(fold, identity, Arc::clone(&wiring));

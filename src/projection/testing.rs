@@ -62,6 +62,7 @@ impl MemoryLog {
         let seq = Seq::new(entries.len() as u64);
         drop(entries);
         self.watermark.advance(seq);
+        self.watermark.notify();
         seq
     }
 
@@ -159,6 +160,8 @@ pub struct Plan {
     pub views_hold_database: AtomicBool,
     /// An instance of this factor folds nothing after this seq until it is let go.
     held: Mutex<Option<(i64, u64)>>,
+    /// A flush is counted and then writes nothing until it is let go.
+    flush_held: Mutex<bool>,
     released: Condvar,
     pub flushes: AtomicU64,
 }
@@ -169,6 +172,13 @@ impl Plan {
     }
     pub fn release(&self) {
         *self.held.lock() = None;
+        self.released.notify_all();
+    }
+    pub fn hold_flush(&self) {
+        *self.flush_held.lock() = true;
+    }
+    pub fn release_flush(&self) {
+        *self.flush_held.lock() = false;
         self.released.notify_all();
     }
     fn wait_at(&self, factor: i64, seq: Seq) {
@@ -237,9 +247,37 @@ pub struct Sums {
 
 const TABLE: TableDefinition<'_, &str, (u64, i64)> = TableDefinition::new("sums");
 
+/// Totals that changed, with their users.
+pub struct Changes {
+    plan: Arc<Plan>,
+    rows: Vec<((u64, i64), String)>,
+}
+
+impl super::Changes for Changes {
+    fn write(&mut self, transaction: &redb::WriteTransaction) -> Result<(), StoreError> {
+        self.plan.flushes.fetch_add(1, Ordering::SeqCst);
+        let mut held = self.plan.flush_held.lock();
+        while *held {
+            self.plan.released.wait(&mut held);
+        }
+        drop(held);
+        let mut table = transaction.open_table(TABLE).map_err(StoreError::of)?;
+        for (total, user) in &self.rows {
+            table.insert(user.as_str(), total).map_err(StoreError::of)?;
+        }
+        // The list of changes is gone by now, as it is in a projection whose commit fails.
+        assert!(!spend(&self.plan.panic_flush), "told to panic in a flush");
+        if spend(&self.plan.fail_flush) {
+            return Err(StoreError("told not to flush".to_owned()));
+        }
+        Ok(())
+    }
+}
+
 impl Projection for Sums {
     type View = SumsView;
     type Setup = Rules;
+    type Changes = Changes;
     const NAME: &'static str = "sums";
 
     fn version(setup: &Rules) -> String {
@@ -300,19 +338,13 @@ impl Projection for Sums {
         Ok(())
     }
 
-    fn flush(&mut self, transaction: &redb::WriteTransaction) -> Result<(), StoreError> {
-        self.rules.plan.flushes.fetch_add(1, Ordering::SeqCst);
-        let mut table = transaction.open_table(TABLE).map_err(StoreError::of)?;
-        for user in std::mem::take(&mut self.changed) {
-            table.insert(user.as_str(), self.totals[&user]).map_err(StoreError::of)?;
-        }
-        // The list of changes is gone by now, as it is in a projection whose commit fails.
-        assert!(!spend(&self.rules.plan.panic_flush), "told to panic in a flush");
-        if spend(&self.rules.plan.fail_flush) {
-            return Err(StoreError("told not to flush".to_owned()));
-        }
-        Ok(())
+    fn changes(&mut self) -> Changes {
+        let changed = std::mem::take(&mut self.changed);
+        let rows = changed.into_iter().map(|user| (self.totals[&user], user)).collect();
+        Changes { plan: self.rules.plan.clone(), rows }
     }
+
+    fn written(&mut self, _: Changes) {}
 
     fn view(&mut self, applied: Seq) -> Arc<SumsView> {
         assert!(!spend(&self.rules.plan.panic_view), "told to panic in a view");

@@ -49,7 +49,7 @@ pub fn start<P: Projection>(
     options: Options,
 ) -> Result<Handle<P>, StartError> {
     let target = followed.log.durable();
-    let Stepped { mut serving, wanted, wiring } = Stepped::<P>::open(dir, setup, followed, world, options)?;
+    let Stepped { mut serving, wanted, wiring } = Stepped::<P>::open_with(dir, setup, followed, world, options, true)?;
     let view = serving.view().ok_or_else(|| StartError::Unreachable {
         path: wiring.dir.clone(),
         what: format!("the projection {} gave no first view: {}", P::NAME, serving.trouble().unwrap_or("no reason")),

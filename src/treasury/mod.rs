@@ -34,9 +34,9 @@ use roaring::RoaringBitmap;
 use crate::event::{Currency, Facts, Flow};
 use crate::passport::{Entry, Parsed};
 use crate::projection::kept::{self, Kept};
-use crate::projection::names::{self, Names};
+use crate::projection::names::{self, Ahead, Names};
 use crate::projection::rows::{self, Row, Rows};
-use crate::projection::{ApplyError, Projection, StoreError};
+use crate::projection::{self, ApplyError, Projection, StoreError};
 use crate::units::{Seq, Timestamp};
 
 use lineup::Lineup;
@@ -96,7 +96,8 @@ pub struct Treasury {
     artists: Arc<Names>,
     events: Arc<Names>,
     /// Whoever is a fan or attended an event.
-    users: Names,
+    users: Arc<Names>,
+    ahead: Ahead,
     artist_names: Kept<String>,
     event_names: Kept<String>,
     lineups: Kept<Lineup>,
@@ -108,6 +109,27 @@ pub struct Treasury {
     fans: Rows<2>,
 }
 
+/// What came since the last flush.
+pub struct Changes {
+    names: [names::Changes; 3],
+    kept: [kept::Changes; 3],
+    totals: rows::Changes<3>,
+    by_event: rows::Changes<4>,
+    attendees: rows::Changes<2>,
+    fans: rows::Changes<2>,
+}
+
+impl projection::Changes for Changes {
+    fn write(&mut self, transaction: &redb::WriteTransaction) -> Result<(), StoreError> {
+        self.names.iter().try_for_each(|names| names.write(transaction))?;
+        self.kept.iter().try_for_each(|kept| kept.write(transaction))?;
+        self.totals.write(transaction)?;
+        self.by_event.write(transaction)?;
+        self.attendees.write(transaction)?;
+        self.fans.write(transaction)
+    }
+}
+
 /// The greater sum counts.
 fn greatest(older: &mut Row<2>, newer: &Row<2>) {
     older.sum = older.sum.max(newer.sum);
@@ -116,6 +138,7 @@ fn greatest(older: &mut Row<2>, newer: &Row<2>) {
 impl Projection for Treasury {
     type View = View;
     type Setup = Setup;
+    type Changes = Changes;
     const NAME: &'static str = "treasury";
 
     fn version(setup: &Setup) -> String {
@@ -137,7 +160,8 @@ impl Projection for Treasury {
         Ok(Treasury {
             setup: Arc::new(setup.clone()),
             events: Arc::new(Names::open(&database, EVENTS)?),
-            users: Names::open(&database, USERS)?,
+            users: Arc::new(Names::open(&database, USERS)?),
+            ahead: Ahead::default(),
             artist_names: Kept::open(&database, ARTIST_NAMES)?,
             event_names: Kept::open(&database, EVENT_NAMES)?,
             lineups: Kept::open(&database, LINEUPS)?,
@@ -148,6 +172,10 @@ impl Projection for Treasury {
             fans: Rows::open(&database, FANS, greatest)?,
             database,
         })
+    }
+
+    fn look_ahead(&mut self, entries: &[Parsed<'_>]) {
+        self.ahead.look(&self.users, entries);
     }
 
     fn apply(&mut self, parsed: &Parsed<'_>) -> Result<(), ApplyError> {
@@ -168,17 +196,22 @@ impl Projection for Treasury {
         Ok(())
     }
 
-    fn flush(&mut self, transaction: &redb::WriteTransaction) -> Result<(), StoreError> {
-        self.artists.flush(transaction)?;
-        self.events.flush(transaction)?;
-        self.users.flush(transaction)?;
-        self.artist_names.flush(transaction)?;
-        self.event_names.flush(transaction)?;
-        self.lineups.flush(transaction)?;
-        self.totals.flush(transaction)?;
-        self.by_event.flush(transaction)?;
-        self.attendees.flush(transaction)?;
-        self.fans.flush(transaction)
+    fn changes(&mut self) -> Changes {
+        Changes {
+            names: [self.artists.changes(), self.events.changes(), self.users.changes()],
+            kept: [self.artist_names.changes(), self.event_names.changes(), self.lineups.changes()],
+            totals: self.totals.changes(),
+            by_event: self.by_event.changes(),
+            attendees: self.attendees.changes(),
+            fans: self.fans.changes(),
+        }
+    }
+
+    fn written(&mut self, changes: Changes) {
+        self.totals.written(changes.totals);
+        self.by_event.written(changes.by_event);
+        self.attendees.written(changes.attendees);
+        self.fans.written(changes.fans);
     }
 
     fn view(&mut self, applied: Seq) -> Arc<View> {
@@ -244,7 +277,7 @@ impl Treasury {
             }
             Facts::Attended { event_id, .. } => {
                 let event = self.events.number(event_id);
-                let user = self.users.number(entry.envelope.user_id);
+                let user = self.ahead.user(&self.users, entry);
                 self.attendees.add([event, user], 1, 0);
                 artists.extend(self.lineups.get(event).into_iter().flat_map(Lineup::artists));
             }
@@ -263,7 +296,7 @@ impl Treasury {
             _ => {}
         }
         if facts.is_fan_event() && !artists.is_empty() {
-            let user = self.users.number(entry.envelope.user_id);
+            let user = self.ahead.user(&self.users, entry);
             artists.iter().for_each(|artist| self.fans.add([*artist, user], 1, i128::from(pays)));
         }
     }

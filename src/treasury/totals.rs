@@ -5,7 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use redb::{ReadTransaction, TableDefinition, WriteTransaction};
+use redb::{ReadTransaction, TableDefinition};
 
 use super::revenue::{Part, Revenue, damaged};
 use crate::event::Currency;
@@ -78,7 +78,7 @@ impl Totals {
         self.unshown.insert(artist);
     }
 
-    pub fn flush(&mut self, transaction: &WriteTransaction) -> Result<(), StoreError> {
+    pub fn changes(&mut self) -> rows::Changes<3> {
         for artist in std::mem::take(&mut self.unflushed) {
             for (currency, revenue) in &self.artists[artist as usize] {
                 for (part, count, sum) in revenue.parts() {
@@ -86,7 +86,10 @@ impl Totals {
                 }
             }
         }
-        self.rows.flush(transaction)
+        self.rows.changes()
+    }
+    pub fn written(&mut self, changes: rows::Changes<3>) {
+        self.rows.written(changes);
     }
 
     /// Everything as it is now.

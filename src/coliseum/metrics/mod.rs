@@ -43,8 +43,9 @@ use super::ledger::Slab;
 use super::minutes::Row as PointsRow;
 use super::tables::{self, META, META_TOTALS_MINUTE, failed};
 use crate::event::{Metric, fold_city};
+use crate::passport::{Entry, Parsed};
 use crate::projection::StoreError;
-use crate::projection::names::{self, Held, Names};
+use crate::projection::names::{self, Ahead, Held, Names};
 use crate::projection::rows::{self, Row, Rows};
 use crate::units::Minute;
 use fact::{Fact, FanSet, points_rows};
@@ -76,9 +77,10 @@ struct Words {
 /// The writing side.
 pub(super) struct Metrics {
     words: Words,
+    ahead: Ahead,
     facts: Vec<Fact>,
     sealed: Vec<Arc<Vec<Fact>>>,
-    /// Handed to a write transaction that may not be committed yet.
+    /// Taken by changes that may not be committed yet.
     in_flight: Vec<Arc<Vec<Fact>>>,
     subjects: Rows<5>,
     days: Rows<4>,
@@ -88,6 +90,51 @@ pub(super) struct Metrics {
     /// The minute that the totals are valid at.
     minute: i64,
     tops: imbl::HashMap<(u32, u32), Arc<Shown>>,
+}
+
+/// What came since the last flush.
+pub struct Changes {
+    names: [names::Changes; 5],
+    facts: Vec<Arc<Vec<Fact>>>,
+    subjects: rows::Changes<5>,
+    days: rows::Changes<4>,
+    minutes: rows::Changes<6>,
+    totals: rows::Changes<3>,
+    /// The totals are valid at it.
+    minute: i64,
+}
+
+impl Changes {
+    /// Writes them; `points` are what artists got in the same time, by minute.
+    pub(super) fn write(
+        &mut self,
+        transaction: &redb::WriteTransaction,
+        points: &[PointsRow],
+    ) -> Result<(), StoreError> {
+        self.names.iter().try_for_each(|names| names.write(transaction))?;
+        let facts = std::mem::take(&mut self.facts);
+        let facts = || facts.iter().flat_map(|facts| facts.iter());
+        let mut rows: Vec<Row<5>> = Vec::with_capacity(facts().count() * 4 + points.len() * 2);
+        // Few keys for many facts: merged before they are sorted.
+        let mut global: BTreeMap<[u32; 5], Row<5>> = BTreeMap::new();
+        for fact in facts() {
+            fact.subject_rows(&mut |kind, row| match kind {
+                SubjectKind::Global => {
+                    global.entry(row.key).and_modify(|merged| rows::add(merged, &row)).or_insert(row);
+                }
+                _ => rows.push(row),
+            });
+        }
+        rows.extend(global.into_values());
+        points.iter().for_each(|points| points_rows(points, &mut |row| rows.push(row)));
+        self.subjects.sort(&mut rows);
+        self.days.write_rows(transaction, by_day(&rows))?;
+        self.subjects.write_rows(transaction, rows)?;
+        self.minutes.write_rows(transaction, facts().map(Fact::minute_row).collect())?;
+        self.totals.write(transaction)?;
+        let mut meta = transaction.open_table(META).map_err(failed)?;
+        tables::put(&mut meta, META_TOTALS_MINUTE, self.minute)
+    }
 }
 
 /// One event, as far as it counts.
@@ -142,6 +189,7 @@ impl Metrics {
         let meta = transaction.open_table(META).map_err(failed)?;
         Ok(Metrics {
             words,
+            ahead: Ahead::default(),
             facts: Vec::new(),
             sealed: Vec::new(),
             in_flight: Vec::new(),
@@ -155,8 +203,11 @@ impl Metrics {
         })
     }
 
-    pub fn user(&self, id: &str) -> u32 {
-        self.words.users.number(id)
+    pub fn look_ahead(&mut self, entries: &[Parsed<'_>]) {
+        self.ahead.look(&self.words.users, entries);
+    }
+    pub fn user(&self, entry: &Entry<'_>) -> u32 {
+        self.ahead.user(&self.words.users, entry)
     }
     /// The number of a city as an event spells it; `None` where that names none.
     pub fn city(&self, spelled: &str) -> Option<u32> {
@@ -275,47 +326,31 @@ impl Metrics {
         Ok(())
     }
 
-    /// Stores what came since the last flush; `points` are what artists got since then, by minute.
-    pub fn flush(&mut self, transaction: &redb::WriteTransaction, points: &[PointsRow]) -> Result<(), StoreError> {
+    /// Takes what came since the last changes.
+    pub fn changes(&mut self) -> Changes {
         let Words { users, currencies, genres, cities, city_spellings } = &self.words;
-        for words in [users, currencies, genres, cities, city_spellings] {
-            words.flush(transaction)?;
-        }
+        let names = [users, currencies, genres, cities, city_spellings].map(Names::changes);
         self.seal();
-        let facts = std::mem::take(&mut self.sealed);
-        self.flush_facts(transaction, &facts, points)?;
-        self.in_flight = facts;
+        self.in_flight = std::mem::take(&mut self.sealed);
         let Metrics { totals, stored_totals, .. } = self;
         totals.unflushed(&mut |key, total| stored_totals.add(key, total.count, total.sum));
-        self.stored_totals.flush(transaction)?;
-        let mut meta = transaction.open_table(META).map_err(failed)?;
-        tables::put(&mut meta, META_TOTALS_MINUTE, self.minute)
+        Changes {
+            names,
+            facts: self.in_flight.clone(),
+            subjects: self.subjects.changes(),
+            days: self.days.changes(),
+            minutes: self.minutes.changes(),
+            totals: self.stored_totals.changes(),
+            minute: self.minute,
+        }
     }
 
-    fn flush_facts(
-        &mut self,
-        transaction: &redb::WriteTransaction,
-        facts: &[Arc<Vec<Fact>>],
-        points: &[PointsRow],
-    ) -> Result<(), StoreError> {
-        let facts = || facts.iter().flat_map(|facts| facts.iter());
-        let mut rows: Vec<Row<5>> = Vec::with_capacity(facts().count() * 4 + points.len() * 2);
-        // Few keys for many facts: merged before they are sorted.
-        let mut global: BTreeMap<[u32; 5], Row<5>> = BTreeMap::new();
-        for fact in facts() {
-            fact.subject_rows(&mut |kind, row| match kind {
-                SubjectKind::Global => {
-                    global.entry(row.key).and_modify(|merged| rows::add(merged, &row)).or_insert(row);
-                }
-                _ => rows.push(row),
-            });
-        }
-        rows.extend(global.into_values());
-        points.iter().for_each(|points| points_rows(points, &mut |row| rows.push(row)));
-        self.subjects.sort(&mut rows);
-        self.days.flush_rows(transaction, by_day(&rows))?;
-        self.subjects.flush_rows(transaction, rows)?;
-        self.minutes.flush_rows(transaction, facts().map(Fact::minute_row).collect())
+    /// Goes on from changes that are written.
+    pub fn written(&mut self, changes: Changes) {
+        self.subjects.written(changes.subjects);
+        self.days.written(changes.days);
+        self.minutes.written(changes.minutes);
+        self.stored_totals.written(changes.totals);
     }
 
     /// Closes what is open, so that it can be shared.

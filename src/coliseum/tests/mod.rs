@@ -12,6 +12,7 @@ use redb::backends::InMemoryBackend;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::projection::Changes as _;
 use crate::units::{MicroPoints, Window};
 use model::{Change, Line, Model, Stored, test_rules};
 use steps::{At, Step, step};
@@ -120,6 +121,8 @@ struct Rig {
     rules: Rules,
     entries: Vec<Stored>,
     committed: usize,
+    /// Changes on their way, and of how many entries they are.
+    taken: Option<(flush::Changes, usize)>,
     now_micros: i64,
 }
 
@@ -133,6 +136,7 @@ impl Rig {
             rules: test_rules(),
             entries: Vec::new(),
             committed: 0,
+            taken: None,
             now_micros,
         };
         rig.reopen();
@@ -168,6 +172,7 @@ impl Rig {
     }
     /// `early`: the clock goes so many minutes on, and a view is made and looked into, before the commit.
     fn flush(&mut self, early: Option<i64>) {
+        self.commit(false);
         let transaction = self.database.begin_write().expect("in memory");
         self.coliseum().flush(&transaction).expect("writes");
         let committed = self.entries.len();
@@ -181,8 +186,26 @@ impl Rig {
             check(&view, &self.entries, self.now_micros.div_euclid(MINUTE_MICROS));
         }
     }
+    fn take(&mut self) {
+        if self.taken.is_none() {
+            self.taken = Some((self.coliseum().changes(), self.entries.len()));
+        }
+    }
+    /// Writes and commits the changes that were taken. `early`: a view is made before the fold knows of it.
+    fn commit(&mut self, early: bool) {
+        let Some((mut changes, committed)) = self.taken.take() else { return };
+        let transaction = self.database.begin_write().expect("in memory");
+        changes.write(&transaction).expect("writes");
+        transaction.commit().expect("in memory");
+        self.committed = committed;
+        if early {
+            self.check();
+        }
+        self.coliseum().written(changes);
+    }
     /// Forgets what was not committed and folds it again.
     fn reopen(&mut self) {
+        self.taken = None;
         let now = Timestamp::from_micros(self.now_micros);
         self.coliseum = None;
         let mut coliseum = Coliseum::open(self.database.clone(), &self.rules, now).expect("opens");
@@ -212,6 +235,8 @@ proptest! {
                 }
                 Step::Tick(minutes) => rig.tick(minutes),
                 Step::Flush { early } => rig.flush(early),
+                Step::Take => rig.take(),
+                Step::Commit { early } => rig.commit(early),
                 Step::Check => rig.check(),
                 Step::Hold => held.push((rig.view(), rig.entries.clone(), rig.now_micros.div_euclid(MINUTE_MICROS))),
                 Step::Reopen => rig.reopen(),

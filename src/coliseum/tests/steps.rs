@@ -13,6 +13,12 @@ pub enum Step {
     Flush {
         early: Option<i64>,
     },
+    /// Changes are taken; what else happens before their commit is up to the steps.
+    Take,
+    /// Commits them; with a view before the fold knows of it.
+    Commit {
+        early: bool,
+    },
     Check,
     /// Keeps a view, to be looked into at the end.
     Hold,
@@ -129,6 +135,8 @@ pub fn step() -> impl Strategy<Value = Step> {
         4 => forwards.clone().prop_map(Step::Tick),
         2 => forwards.prop_map(|minutes| Step::Tick(-minutes)),
         3 => early.prop_map(|early| Step::Flush { early }),
+        2 => Just(Step::Take),
+        2 => any::<bool>().prop_map(|early| Step::Commit { early }),
         2 => Just(Step::Check),
         1 => Just(Step::Hold),
         1 => Just(Step::Reopen),

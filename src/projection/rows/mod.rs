@@ -1,9 +1,9 @@
 //! Rows of numbers in sorted runs: what a projection keeps too much of for memory, and adds to too fast for one key a row.
 //!
 //! A [`Row`] is a key of `K` numbers, a count and a sum. [`Rows::add`] only appends. A snapshot closes what is open into a
-//! sorted slab in memory; a flush writes all slabs as one sorted *run* of blocks into a redb table, together with the
-//! small runs that were written last, so that there are few of them and none is ever so large that merging it would hold
-//! up the fold. Rows of one key are merged where they meet, by the [`Merge`] of the table, so who reads has to merge too.
+//! sorted slab in memory; [`Changes`] take all slabs and are written, while more rows come, as one sorted *run* of blocks into
+//! a redb table, together with the small runs that were written last, so that there are few of them. Rows of one key are
+//! merged where they meet, by the [`Merge`] of the table, so who reads has to merge too.
 //!
 //! ```text
 //! table := (run u64 BE | first key, K x u32 BE) -> block
@@ -83,14 +83,25 @@ pub struct Rows<const K: usize> {
     open: Vec<Row<K>>,
     /// Sorted; few of one size.
     sealed: Vec<Slab<K>>,
-    /// Handed to a write transaction that may not be committed yet.
-    in_flight: Option<Slab<K>>,
-    /// The last flush is not known to be committed.
-    was_flushed: bool,
-    /// As of the last flush, the one in flight included.
-    manifest: Manifest,
+    /// Taken by [`Changes`] that may not be committed yet.
+    in_flight: Vec<Slab<K>>,
+    /// The last changes are not known to be committed.
+    was_taken: bool,
+    /// How many changes were taken, those in flight included.
+    flushes: u64,
+    /// As of the last changes that are written.
+    written: Manifest,
     /// As of the last read transaction.
     stored: Manifest,
+}
+
+/// What was added up to one moment, on its way into the table.
+pub struct Changes<const K: usize> {
+    table: Definition,
+    merge: Merge<K>,
+    slabs: Vec<Slab<K>>,
+    /// As of the changes before; once they are written, as of these.
+    manifest: Manifest,
 }
 
 /// Every row of one moment.
@@ -112,10 +123,11 @@ impl<const K: usize> Rows<K> {
             merge,
             open: Vec::new(),
             sealed: Vec::new(),
-            in_flight: None,
-            was_flushed: false,
+            in_flight: Vec::new(),
+            was_taken: false,
+            flushes: manifest.flushes,
             stored: manifest.clone(),
-            manifest,
+            written: manifest,
         })
     }
 
@@ -145,11 +157,11 @@ impl<const K: usize> Rows<K> {
     /// Every row added up to now. `stored` is a transaction of this moment.
     pub fn snapshot(&mut self, stored: &Arc<ReadTransaction>) -> Result<Snapshot<K>, StoreError> {
         self.seal();
-        if self.was_flushed {
+        if self.was_taken {
             self.stored = Manifest::read(stored, self.table)?;
-            if self.stored.flushes == self.manifest.flushes {
-                self.in_flight = None;
-                self.was_flushed = false;
+            if self.stored.flushes == self.flushes {
+                self.in_flight.clear();
+                self.was_taken = false;
             }
         }
         Ok(Snapshot {
@@ -160,22 +172,38 @@ impl<const K: usize> Rows<K> {
         })
     }
 
-    /// Whether the last snapshot held what the last flush wrote.
+    /// Whether the last snapshot held all changes that were taken.
     pub fn is_stored(&self) -> bool {
-        !self.was_flushed
+        !self.was_taken
     }
 
-    /// Writes every row added since the last flush. Where the transaction is not committed, the value is of no use any more.
-    pub fn flush(&mut self, transaction: &WriteTransaction) -> Result<(), StoreError> {
+    /// Takes every row added since the last changes, which have to be written by now. Snapshots go on to tell of them.
+    pub fn changes(&mut self) -> Changes<K> {
         self.seal();
         let slabs = std::mem::take(&mut self.sealed);
-        let slab = match slabs.as_slice() {
-            [only] => only.clone(),
-            several => Arc::new(merged(&several.iter().map(|slab| slab.as_slice()).collect::<Vec<_>>(), self.merge)),
-        };
-        self.write(transaction, &slab)?;
-        self.in_flight = Some(slab);
-        Ok(())
+        self.in_flight.clone_from(&slabs);
+        self.was_taken = true;
+        self.flushes += 1;
+        Changes { table: self.table, merge: self.merge, slabs, manifest: self.written.clone() }
+    }
+
+    /// Goes on from changes that are written.
+    pub fn written(&mut self, changes: Changes<K>) {
+        self.written = changes.manifest;
+    }
+}
+
+impl<const K: usize> Changes<K> {
+    /// Writes them. Where the transaction is not committed, the [`Rows`] are of no use any more.
+    pub fn write(&mut self, transaction: &WriteTransaction) -> Result<(), StoreError> {
+        let slabs = std::mem::take(&mut self.slabs);
+        match slabs.as_slice() {
+            [only] => self.write_run(transaction, only),
+            several => {
+                let parts: Vec<&[Row<K>]> = several.iter().map(|slab| slab.as_slice()).collect();
+                self.write_run(transaction, &merged(&parts, self.merge))
+            }
+        }
     }
 
     /// Sorts rows and merges those of one key, as a run holds them.
@@ -183,15 +211,16 @@ impl<const K: usize> Rows<K> {
         sort_and_merge(rows, self.merge);
     }
 
-    /// Writes rows that were kept elsewhere until now, and of which no snapshot tells before they are stored. Where the
-    /// transaction is not committed, the value is of no use any more.
-    pub fn flush_rows(&mut self, transaction: &WriteTransaction, mut rows: Vec<Row<K>>) -> Result<(), StoreError> {
+    /// Writes rows that were kept elsewhere until now in the place of its own: no snapshot tells of them before they are
+    /// stored.
+    pub fn write_rows(&mut self, transaction: &WriteTransaction, mut rows: Vec<Row<K>>) -> Result<(), StoreError> {
+        debug_assert!(self.slabs.is_empty(), "rows are kept here or there");
         sort_and_merge(&mut rows, self.merge);
-        self.write(transaction, &rows)
+        self.write_run(transaction, &rows)
     }
 
     /// Writes sorted rows as a run.
-    fn write(&mut self, transaction: &WriteTransaction, new: &[Row<K>]) -> Result<(), StoreError> {
+    fn write_run(&mut self, transaction: &WriteTransaction, new: &[Row<K>]) -> Result<(), StoreError> {
         let mut table = transaction.open_table(self.table).map_err(StoreError::of)?;
         let mut runs = Vec::clone(&self.manifest.runs);
         let number = self.manifest.flushes + 1;
@@ -206,9 +235,7 @@ impl<const K: usize> Rows<K> {
             runs.push(Run { number, rows });
         }
         self.manifest = Manifest { flushes: number, runs: Arc::new(runs) };
-        self.manifest.write(&mut table)?;
-        self.was_flushed = true;
-        Ok(())
+        self.manifest.write(&mut table)
     }
 }
 

@@ -26,8 +26,13 @@ fn sum() -> impl Strategy<Value = i128> {
 enum Step {
     Add([u32; 3], u64, i128),
     Seal,
-    Flush,
-    /// Everything that was not flushed is lost, as after a crash.
+    /// Takes changes, if none are on their way.
+    Take,
+    /// Writes and commits them; with a snapshot before the rows know of it.
+    Commit {
+        early: bool,
+    },
+    /// Everything that was not committed is lost, as after a crash.
     Reopen,
 }
 
@@ -35,9 +40,16 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         30 => (prop::array::uniform3(number()), 0u64..300, sum()).prop_map(|(key, count, sum)| Step::Add(key, count, sum)),
         3 => Just(Step::Seal),
-        3 => Just(Step::Flush),
+        3 => Just(Step::Take),
+        3 => any::<bool>().prop_map(|early| Step::Commit { early }),
         1 => Just(Step::Reopen),
     ]
+}
+
+fn flush<const K: usize>(rows: &mut Rows<K>, transaction: &WriteTransaction) {
+    let mut changes = rows.changes();
+    changes.write(transaction).expect("writes");
+    rows.written(changes);
 }
 
 fn everything(
@@ -65,7 +77,8 @@ proptest! {
         let database = database();
         let mut rows = Rows::<3>::open(&database, TABLE, merge).expect("empty");
         let mut model: BTreeMap<[u32; 3], (u64, i128)> = BTreeMap::new();
-        let mut flushed = model.clone();
+        let mut committed = model.clone();
+        let mut taken = None;
         let mut held = Vec::new();
         let snapshot = |rows: &mut Rows<3>| {
             let stored = Arc::new(database.begin_read().expect("in memory"));
@@ -79,18 +92,23 @@ proptest! {
                     *cell = if replaces { (count, sum) } else { (cell.0 + count, cell.1 + sum) };
                 }
                 Step::Seal => held.push((snapshot(&mut rows), model.clone())),
-                Step::Flush => {
+                Step::Take if taken.is_none() => taken = Some((rows.changes(), model.clone())),
+                Step::Take => {}
+                Step::Commit { early } => {
+                    let Some((mut changes, holds)) = taken.take() else { continue };
                     let transaction = database.begin_write().expect("in memory");
-                    rows.flush(&transaction).expect("writes");
-                    if held.len() % 2 == 0 {
+                    changes.write(&transaction).expect("writes");
+                    transaction.commit().expect("in memory");
+                    committed = holds;
+                    if early {
                         held.push((snapshot(&mut rows), model.clone()));
                     }
-                    transaction.commit().expect("in memory");
-                    flushed = model.clone();
+                    rows.written(changes);
                 }
                 Step::Reopen => {
+                    taken = None;
                     rows = Rows::open(&database, TABLE, merge).expect("what was written");
-                    model = flushed.clone();
+                    model = committed.clone();
                 }
             }
         }
@@ -113,7 +131,7 @@ proptest! {
         let keys: Vec<[u32; 3]> = (0..20_000u32).map(|n| [n / spread, n % 7, n * step]).collect();
         keys.iter().for_each(|key| rows.add(*key, 1, i128::from(key[2])));
         let transaction = database.begin_write().expect("in memory");
-        rows.flush(&transaction).expect("writes");
+        flush(&mut rows, &transaction);
         transaction.commit().expect("in memory");
         let stored = Arc::new(database.begin_read().expect("in memory"));
         let snapshot = rows.snapshot(&stored).expect("readable");
@@ -154,13 +172,13 @@ proptest! {
 fn small_runs_are_merged_and_there_are_few() {
     let database = database();
     let mut rows = Rows::<2>::open(&database, TABLE, add).expect("empty");
-    for flush in 0..500u32 {
-        (0..10).for_each(|n| rows.add([n, flush], 1, 1));
+    for round in 0..500u32 {
+        (0..10).for_each(|n| rows.add([n, round], 1, 1));
         let transaction = database.begin_write().expect("in memory");
-        rows.flush(&transaction).expect("writes");
+        flush(&mut rows, &transaction);
         transaction.commit().expect("in memory");
     }
-    assert!(rows.manifest.runs.len() < 2 * FAN_IN as usize, "{} runs", rows.manifest.runs.len());
+    assert!(rows.written.runs.len() < 2 * FAN_IN as usize, "{} runs", rows.written.runs.len());
     let stored = Arc::new(database.begin_read().expect("in memory"));
     let mut count = 0;
     let snapshot = rows.snapshot(&stored).expect("readable");

@@ -28,6 +28,29 @@ fn a_flush_that_fails_loses_nothing_and_doubles_nothing() {
 }
 
 #[test]
+fn entries_are_folded_and_shown_while_a_flush_is_written_and_are_not_lost_if_it_fails() {
+    for failures in [0, 1] {
+        let mut bench = Bench::new();
+        bench.options.flush_entries = 5;
+        let plan = bench.rules.plan.clone();
+        plan.hold_flush();
+        let handle = bench.start();
+        bench.append(5);
+        until("a flush is on its way", &handle, |_| plan.flushes.load(SeqCst) == 1);
+        bench.append(4);
+        bench.expect(&handle, &[]);
+        assert_eq!(plan.flushes.load(SeqCst), 1, "one at a time");
+        plan.fail_flush.store(failures, SeqCst);
+        plan.release_flush();
+        bench.append(20);
+        bench.expect(&handle, &[]);
+        handle.shutdown();
+        assert!(plan.flushes.load(SeqCst) > 1);
+        bench.expect_after_start(&[]);
+    }
+}
+
+#[test]
 fn while_flushes_fail_the_view_goes_on_up_to_a_bound_and_says_that_it_is_stalled() {
     let mut bench = Bench::new();
     bench.options.flush_entries = 1;

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU64;
 
+use super::super::testing::Changes;
 use super::super::{ApplyError, Consumer, Consumers, Projection, StoreError};
 use super::*;
 use crate::passport::Parsed;
@@ -12,6 +13,7 @@ struct Others(Sums);
 impl Projection for Others {
     type View = SumsView;
     type Setup = Rules;
+    type Changes = Changes;
     const NAME: &'static str = "others";
 
     fn version(setup: &Rules) -> String {
@@ -32,8 +34,11 @@ impl Projection for Others {
     fn tick(&mut self, now: Timestamp) -> Result<(), StoreError> {
         self.0.tick(now)
     }
-    fn flush(&mut self, transaction: &redb::WriteTransaction) -> Result<(), StoreError> {
-        self.0.flush(transaction)
+    fn changes(&mut self) -> Changes {
+        self.0.changes()
+    }
+    fn written(&mut self, changes: Changes) {
+        self.0.written(changes);
     }
     fn view(&mut self, applied: Seq) -> Arc<SumsView> {
         self.0.view(applied)
