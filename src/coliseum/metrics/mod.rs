@@ -32,7 +32,7 @@ pub use totals::Total;
 pub use view::{Bucket, Granularity, MetricsView, TopList, TopRow};
 pub use whole::{Part, What, When};
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use redb::{ReadTransaction, ReadableDatabase, TableDefinition};
@@ -116,7 +116,7 @@ impl Changes {
         let facts = || facts.iter().flat_map(|facts| facts.iter());
         let mut rows: Vec<Row<5>> = Vec::with_capacity(facts().count() * 4 + points.len() * 2);
         // Few keys for many facts: merged before they are sorted.
-        let mut global: BTreeMap<[u32; 5], Row<5>> = BTreeMap::new();
+        let mut global: HashMap<[u32; 5], Row<5>> = HashMap::new();
         for fact in facts() {
             fact.subject_rows(&mut |kind, row| match kind {
                 SubjectKind::Global => {

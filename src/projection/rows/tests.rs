@@ -123,6 +123,22 @@ proptest! {
     }
 
     #[test]
+    fn rows_are_sorted_by_their_keys_and_those_of_one_key_stay_in_order(
+        keys in prop::collection::vec((0u32..6, prop_oneof![0u32..5, 1_000_000u32..1_000_400, any::<u32>()], 0u32..700), 0..1500),
+        same in any::<[bool; 3]>(),
+    ) {
+        let fixed = |number: u32, is_same: bool| if is_same { 7 } else { number };
+        let row = |(at, (a, b, c)): (usize, &(u32, u32, u32))| {
+            Row { key: [fixed(*a, same[0]), fixed(*b, same[1]), fixed(*c, same[2])], count: at as u64, sum: 0 }
+        };
+        let mut rows: Vec<Row<3>> = keys.iter().enumerate().map(row).collect();
+        let mut expected = rows.clone();
+        expected.sort_by_key(|row| row.key);
+        super::sort(&mut rows);
+        prop_assert_eq!(rows, expected);
+    }
+
+    #[test]
     fn a_long_run_has_many_blocks_and_every_range_of_it_is_found(
         step in 1u32..40, spread in 1u32..50, low in 0u32..200_000, width in 0u32..5_000,
     ) {
