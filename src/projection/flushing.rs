@@ -1,9 +1,11 @@
 //! A flush on its way: what was taken from a projection is written and committed, on a thread of its own where there is one,
 //! while the fold goes on.
 
+use std::io;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread;
 
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use redb::{Database, Durability};
 
 use super::checkpoint::Checkpoint;
@@ -40,6 +42,21 @@ impl<C: Changes> Commit<C> {
     }
 }
 
+const NO_THREAD: &str = "the thread that flushes has ended";
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// The thread that flushes of one projection are made on. It ends when this is dropped.
+pub(super) struct FlushThread(Sender<Job>);
+
+impl FlushThread {
+    pub fn start(name: String) -> io::Result<FlushThread> {
+        let (sender, jobs) = bounded::<Job>(1);
+        thread::Builder::new().name(name).spawn(move || jobs.iter().for_each(|job| job()))?;
+        Ok(FlushThread(sender))
+    }
+}
+
 /// See the module. Whoever drops it waits for its end: nothing else may write to the file before.
 pub(super) struct Flushing<C> {
     /// The last entry that it holds.
@@ -53,33 +70,48 @@ pub(super) struct Flushing<C> {
 
 enum Work<C> {
     Done(Result<C, String>),
-    Beside(JoinHandle<Result<C, String>>),
+    Beside(Receiver<Result<C, String>>),
 }
 
 impl<C: Changes> Flushing<C> {
-    /// Begins it on a thread of that name; without one, it is over when this returns.
+    /// Begins it on that thread; without one, it is over when this returns.
     pub fn begin(
         commit: Commit<C>,
         database: &Arc<Database>,
-        thread_name: Option<String>,
+        thread: Option<&FlushThread>,
         (entries, unsynced): (u64, u64),
     ) -> Flushing<C> {
         let (applied, synced) = (commit.checkpoint.applied, commit.synced);
-        let work = match thread_name {
+        let work = match thread {
             None => Work::Done(commit.make(database)),
-            Some(name) => {
+            Some(FlushThread(jobs)) => {
+                let (sender, result) = bounded(1);
                 let database = Arc::clone(database);
-                match thread::Builder::new().name(name).spawn(move || commit.make(&database)) {
-                    Ok(thread) => Work::Beside(thread),
-                    Err(error) => Work::Done(Err(format!("a flush got no thread: {error}"))),
-                }
+                let job = move || {
+                    let made = commit.make(&database);
+                    // Whoever is told may open the file again.
+                    drop(database);
+                    // Nobody is told who has gone.
+                    let _ = sender.send(made);
+                };
+                // A thread that has ended drops the job, which ends the flush as an error.
+                let _ = jobs.send(Box::new(job));
+                Work::Beside(result)
             }
         };
         Flushing { applied, synced, entries, unsynced, work: Some(work) }
     }
 
-    pub fn is_over(&self) -> bool {
-        !matches!(&self.work, Some(Work::Beside(thread)) if !thread.is_finished())
+    pub fn is_over(&mut self) -> bool {
+        if let Some(Work::Beside(result)) = &self.work {
+            let made = match result.try_recv() {
+                Err(TryRecvError::Empty) => return false,
+                Err(TryRecvError::Disconnected) => Err(NO_THREAD.to_owned()),
+                Ok(made) => made,
+            };
+            self.work = Some(Work::Done(made));
+        }
+        true
     }
 
     /// Waits for it.
@@ -89,7 +121,7 @@ impl<C: Changes> Flushing<C> {
     pub fn end(mut self) -> Result<C, String> {
         match self.work.take() {
             Some(Work::Done(result)) => result,
-            Some(Work::Beside(thread)) => thread.join().unwrap_or_else(|_| Err("a flush ended in a panic".to_owned())),
+            Some(Work::Beside(result)) => result.recv().unwrap_or_else(|_| Err(NO_THREAD.to_owned())),
             None => unreachable!("it is taken here and when it is dropped"),
         }
     }
@@ -97,9 +129,9 @@ impl<C: Changes> Flushing<C> {
 
 impl<C> Drop for Flushing<C> {
     fn drop(&mut self) {
-        if let Some(Work::Beside(thread)) = self.work.take() {
+        if let Some(Work::Beside(result)) = self.work.take() {
             // Nobody is left who would want to know how it went.
-            let _ = thread.join();
+            let _ = result.recv();
         }
     }
 }

@@ -16,7 +16,7 @@ use redb::Database;
 use super::checkpoint::Checkpoint;
 use super::contain::contain;
 use super::dead_letters::{DeadLetter, DeadLetters, Trials};
-use super::flushing::{Commit, Flushing};
+use super::flushing::{Commit, FlushThread, Flushing};
 use super::store::{self, OpenError, Place};
 use super::{ApplyError, Identity, Projection, StoreError, Wiring};
 use crate::passport::{Entry, Parsed, ReadError};
@@ -35,6 +35,8 @@ pub(super) struct Fold<P: Projection> {
     minute: Minute,
     dead_letters: DeadLetters,
     flushing: Option<Flushing<P::Changes>>,
+    /// From the first flush on, where there are threads.
+    flush_thread: Option<FlushThread>,
     /// Entries that no flush has taken, and those that no synced commit holds.
     unflushed: u64,
     unsynced: u64,
@@ -159,6 +161,7 @@ impl<P: Projection> Fold<P> {
             minute: now.minute(),
             dead_letters,
             flushing: None,
+            flush_thread: None,
             unflushed: 0,
             unsynced: 0,
             touched: false,
@@ -329,15 +332,19 @@ impl<P: Projection> Fold<P> {
         {
             return Err(Trouble::Refused("the disk is full".to_owned()));
         }
+        if wiring.has_threads && self.flush_thread.is_none() {
+            let thread = FlushThread::start(format!("flush-{}", P::NAME));
+            let refused = |error| Trouble::Refused(format!("flushes get no thread: {error}"));
+            self.flush_thread = Some(thread.map_err(refused)?);
+        }
         let commit = Commit {
             changes: contain(|| self.projection.changes()).map_err(Trouble::Tainted)?,
             dead_letters: self.dead_letters.changes(),
             checkpoint: identity.checkpoint(self.applied, self.received_at, wiring),
             synced,
         };
-        let thread_name = wiring.has_threads.then(|| format!("flush-{}", P::NAME));
         let counts = (std::mem::take(&mut self.unflushed), self.unsynced);
-        self.flushing = Some(Flushing::begin(commit, &self.database, thread_name, counts));
+        self.flushing = Some(Flushing::begin(commit, &self.database, self.flush_thread.as_ref(), counts));
         self.touched = false;
         Ok(())
     }

@@ -50,7 +50,7 @@ impl Default for Options {
             batch: Duration::from_millis(20),
             publish_interval: Duration::from_millis(20),
             flush_interval: Duration::from_secs(1),
-            flush_entries: 200_000,
+            flush_entries: 100_000,
             sync_interval: Duration::from_secs(10),
             sync_entries: 100_000,
             unflushed_entries_max: 2_000_000,

@@ -42,6 +42,11 @@ impl<T: Copy + Default> Sparse<T> {
         let chunk = self.chunks.get(index / CHUNK).and_then(Option::as_ref);
         chunk.map_or_else(T::default, |chunk| chunk[index % CHUNK])
     }
+    /// What lies in the chunks that are there, by index.
+    fn all(&self) -> impl Iterator<Item = (u32, &T)> {
+        let chunks = self.chunks.iter().enumerate().filter_map(|(at, chunk)| Some((at, chunk.as_ref()?)));
+        chunks.flat_map(|(at, chunk)| ((at * CHUNK) as u32..).zip(chunk.iter()))
+    }
     fn at(&mut self, index: u32) -> &mut T {
         let index = index as usize;
         if self.chunks.len() <= index / CHUNK {
@@ -99,19 +104,19 @@ impl Column {
         Window::ALL.map(|window| Total { count: u64::from(cell.counts[window.index()]), sum: sums[window.index()] })
     }
 
-    pub fn total(&self, subject: u32, window: Window) -> Total {
-        self.totals(subject, &self.cells.get(subject))[window.index()]
-    }
-
     /// Subjects with a count over 0.
     pub fn known(&self, window: Window) -> u64 {
         self.known[window.index()]
     }
 
-    /// The numbers of all subjects that may have a count over 0.
-    pub fn subjects(&self) -> impl Iterator<Item = u32> {
-        let chunks = self.cells.chunks.iter().enumerate().filter(|(_, chunk)| chunk.is_some());
-        chunks.flat_map(|(chunk, _)| (chunk * CHUNK) as u32..((chunk + 1) * CHUNK) as u32)
+    /// The totals of all subjects with a count over 0.
+    fn counted(&self, window: Window) -> impl Iterator<Item = (u32, Total)> {
+        let at = window.index();
+        self.cells.all().filter(move |(_, cell)| cell.counts[at] > 0).map(move |(subject, cell)| {
+            let count = cell.counts[at];
+            let sum = if self.sum_is_count { i128::from(count) } else { self.sums.get(subject)[at] };
+            (subject, Total { count: u64::from(count), sum })
+        })
     }
 
     fn add(&mut self, subject: u32, effect: Effect, count: u64, sum: i128) {
@@ -177,8 +182,7 @@ impl Column {
         for window in Window::ALL {
             let top = &self.tops[window.index()];
             let first = if is_made_anew || top.is_too_short(self.known(window)) {
-                let all = self.subjects().map(|subject| (subject, self.total(subject, window)));
-                First::of(all.filter(|(_, total)| total.count > 0), ids)
+                First::of(self.counted(window), ids)
             } else if top.is_too_long() {
                 First::of(top.all().iter().copied(), ids)
             } else {
