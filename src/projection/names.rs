@@ -303,6 +303,20 @@ mod tests {
     }
 
     #[test]
+    fn a_new_user_is_not_taken_for_another_with_the_same_hash() {
+        // So many that a few of them share their 32 bits of hash: with a chance of 1 in 10,000 none do.
+        const COUNT: u64 = 200_000;
+        let database = redb::Database::builder().create_with_backend(InMemoryBackend::new()).expect("in memory");
+        let users = Names::open(&database, TABLE).expect("empty");
+        (0..COUNT).for_each(|n| _ = users.number(&format!("known-{n}")));
+        let ids: Vec<String> = (0..COUNT).map(|n| format!("new-{n}")).collect();
+        let entries: Vec<Parsed<'_>> = (1..).zip(&ids).map(|(seq, id)| Parsed::of(entry(seq, id))).collect();
+        let mut ahead = Ahead::default();
+        ahead.look(&users, &entries);
+        assert_eq!(ahead.numbers.iter().find(|(_, number)| number.is_some()), None);
+    }
+
+    #[test]
     fn a_damaged_value_is_an_error() {
         let database = redb::Database::builder().create_with_backend(InMemoryBackend::new()).expect("in memory");
         let some = Arc::new(Names::open(&database, TABLE).expect("empty"));

@@ -32,10 +32,11 @@ fn entries_are_folded_and_shown_while_a_flush_is_written_and_are_not_lost_if_it_
     for failures in [0, 1] {
         let mut bench = Bench::new();
         bench.options.flush_entries = 5;
+        bench.options.flush_interval = Duration::ZERO;
         let plan = bench.rules.plan.clone();
         plan.hold_flush();
         let handle = bench.start();
-        bench.append(5);
+        bench.append(1);
         until("a flush is on its way", &handle, |_| plan.flushes.load(SeqCst) == 1);
         bench.append(4);
         bench.expect(&handle, &[]);
