@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use redb::{Database, Durability};
@@ -47,13 +47,21 @@ const NO_THREAD: &str = "the thread that flushes has ended";
 type Job = Box<dyn FnOnce() + Send>;
 
 /// The thread that flushes of one projection are made on. It ends when this is dropped.
-pub(super) struct FlushThread(Sender<Job>);
+pub(super) struct FlushThread {
+    jobs: Sender<Job>,
+    thread: JoinHandle<()>,
+}
 
 impl FlushThread {
     pub fn start(name: String) -> io::Result<FlushThread> {
         let (sender, jobs) = bounded::<Job>(1);
-        thread::Builder::new().name(name).spawn(move || jobs.iter().for_each(|job| job()))?;
-        Ok(FlushThread(sender))
+        let thread = thread::Builder::new().name(name).spawn(move || jobs.iter().for_each(|job| job()))?;
+        Ok(FlushThread { jobs: sender, thread })
+    }
+
+    /// It is of no use any more: a job has panicked.
+    pub fn has_ended(&self) -> bool {
+        self.thread.is_finished()
     }
 }
 
@@ -84,7 +92,7 @@ impl<C: Changes> Flushing<C> {
         let (applied, synced) = (commit.checkpoint.applied, commit.synced);
         let work = match thread {
             None => Work::Done(commit.make(database)),
-            Some(FlushThread(jobs)) => {
+            Some(FlushThread { jobs, .. }) => {
                 let (sender, result) = bounded(1);
                 let database = Arc::clone(database);
                 let job = move || {

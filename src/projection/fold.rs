@@ -35,8 +35,6 @@ pub(super) struct Fold<P: Projection> {
     minute: Minute,
     dead_letters: DeadLetters,
     flushing: Option<Flushing<P::Changes>>,
-    /// From the first flush on, where there are threads.
-    flush_thread: Option<FlushThread>,
     /// Entries that no flush has taken, and those that no synced commit holds.
     unflushed: u64,
     unsynced: u64,
@@ -161,7 +159,6 @@ impl<P: Projection> Fold<P> {
             minute: now.minute(),
             dead_letters,
             flushing: None,
-            flush_thread: None,
             unflushed: 0,
             unsynced: 0,
             touched: false,
@@ -175,6 +172,9 @@ impl<P: Projection> Fold<P> {
         drop(flushing);
         // A projection that panics while it is dropped has nothing left to lose.
         let _ = contain(|| drop(projection));
+        // A handle that met an error of the disk reads on and never writes again: the file has to be opened anew.
+        let taken = contain(|| database.begin_write().map(drop).map_err(|error| error.to_string())).flatten();
+        taken.map_err(|why| LoadError::Open(OpenError::Unreachable(why)))?;
         Fold::load(database, place, identity, wiring)
     }
 
@@ -318,10 +318,16 @@ impl<P: Projection> Fold<P> {
     }
 
     /// Begins to commit the changes since the last flush, and with them the checkpoint and the dead letters; no other flush
-    /// is on its way. Without a change nothing begins.
+    /// is on its way. Without a change nothing begins; without a thread it is over when this returns.
     ///
     /// With `synced` the commit is on disk afterwards; without, it is only good for a reload in this process.
-    pub fn begin_flush(&mut self, synced: bool, identity: &Identity<P>, wiring: &Wiring) -> Result<(), Trouble> {
+    pub fn begin_flush(
+        &mut self,
+        synced: bool,
+        thread: Option<&FlushThread>,
+        identity: &Identity<P>,
+        wiring: &Wiring,
+    ) -> Result<(), Trouble> {
         assert!(self.flushing.is_none(), "one flush at a time");
         let is_done = if synced { self.unsynced == 0 } else { self.unflushed == 0 };
         if is_done && !self.touched {
@@ -332,11 +338,6 @@ impl<P: Projection> Fold<P> {
         {
             return Err(Trouble::Refused("the disk is full".to_owned()));
         }
-        if wiring.has_threads && self.flush_thread.is_none() {
-            let thread = FlushThread::start(format!("flush-{}", P::NAME));
-            let refused = |error| Trouble::Refused(format!("flushes get no thread: {error}"));
-            self.flush_thread = Some(thread.map_err(refused)?);
-        }
         let commit = Commit {
             changes: contain(|| self.projection.changes()).map_err(Trouble::Tainted)?,
             dead_letters: self.dead_letters.changes(),
@@ -344,7 +345,7 @@ impl<P: Projection> Fold<P> {
             synced,
         };
         let counts = (std::mem::take(&mut self.unflushed), self.unsynced);
-        self.flushing = Some(Flushing::begin(commit, &self.database, self.flush_thread.as_ref(), counts));
+        self.flushing = Some(Flushing::begin(commit, &self.database, thread, counts));
         self.touched = false;
         Ok(())
     }

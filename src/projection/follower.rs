@@ -7,6 +7,7 @@
 //! | an entry cannot be folded | tried again with back-off, then a dead letter |
 //! | a fold, tick or view panics | the projection is loaded again from the last commit |
 //! | a flush fails | the same, and the next flush waits; folding goes on up to a bound |
+//! | the disk failed under a flush | the file is closed and opened again |
 //! | the file no longer opens | tried again; at last [`Step::Lost`]: the owner builds another one |
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use std::time::Instant;
 use super::backoff::Backoff;
 use super::contain::contain;
 use super::dead_letters::Trials;
+use super::flushing::FlushThread;
 use super::fold::{Advance, Fold, LoadError, Trouble};
 use super::store::{self, OpenError, Place};
 use super::{Identity, Projection, Wiring};
@@ -42,6 +44,8 @@ pub(super) struct Follower<P: Projection> {
     makes_file: bool,
     /// `None` while the file does not open.
     fold: Option<Fold<P>>,
+    /// From the first flush on, where there are threads.
+    flush_thread: Option<FlushThread>,
     trials: Trials,
     reading: Backoff,
     storing: Backoff,
@@ -74,6 +78,7 @@ impl<P: Projection> Follower<P> {
             place,
             makes_file,
             fold: None,
+            flush_thread: None,
             trials: Trials::default(),
             reading: Backoff::new(options.read_retry_first, options.read_retry_longest),
             storing: Backoff::new(options.store_retry_first, options.store_retry_longest),
@@ -243,7 +248,13 @@ impl<P: Projection> Follower<P> {
     /// As [`Follower::flush`].
     fn begin_flush(&mut self, synced: bool) -> Result<(), String> {
         let Some(fold) = &mut self.fold else { return Err("the projection's file is not open".to_owned()) };
-        let begun = fold.begin_flush(synced, &self.identity, &self.wiring);
+        if self.wiring.has_threads && self.flush_thread.as_ref().is_none_or(FlushThread::has_ended) {
+            match FlushThread::start(format!("flush-{}", P::NAME)) {
+                Ok(thread) => self.flush_thread = Some(thread),
+                Err(error) => return Err(self.flush_failed(&Trouble::Refused(format!("it gets no thread: {error}")))),
+            }
+        }
+        let begun = fold.begin_flush(synced, self.flush_thread.as_ref(), &self.identity, &self.wiring);
         let (applied, is_flushing) = (fold.applied(), fold.is_flushing());
         begun.map_err(|trouble| self.flush_failed(&trouble))?;
         if !is_flushing {

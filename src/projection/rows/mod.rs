@@ -18,6 +18,9 @@ mod block;
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 use std::sync::Arc;
 
 use redb::{ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
@@ -231,7 +234,9 @@ impl<const K: usize> Changes<K> {
             for run in &merging {
                 older.push(take_run::<K>(&mut table, run.number)?);
             }
-            let rows = write_run(&mut table, number, older, new, self.merge)?;
+            let mut parts: Vec<&[Row<K>]> = older.iter().map(Vec::as_slice).collect();
+            parts.push(new);
+            let rows = write_run(&mut table, number, &parts, self.merge)?;
             runs.push(Run { number, rows });
         }
         self.manifest = Manifest { flushes: number, runs: Arc::new(runs) };
@@ -371,39 +376,76 @@ fn take_run<const K: usize>(
     Ok(rows)
 }
 
-/// Writes sorted rows as a run; how many there are.
+/// Writes sorted parts, from the oldest to the newest, as one run; how many rows there are.
 fn write_run<const K: usize>(
     table: &mut redb::Table<'_, &'static [u8], &'static [u8]>,
     run: u64,
-    older: Vec<Vec<Row<K>>>,
-    newest: &[Row<K>],
+    parts: &[&[Row<K>]],
     merge: Merge<K>,
 ) -> Result<u64, StoreError> {
-    let several;
-    let rows: &[Row<K>] = if older.is_empty() {
-        newest
-    } else {
-        let mut parts: Vec<&[Row<K>]> = older.iter().map(Vec::as_slice).collect();
-        parts.push(newest);
-        several = merged(&parts, merge);
-        &several
+    let (mut rows, mut first_key, mut block) = (0, [0; K], BlockWriter::<K>::new());
+    let mut insert = |first_key: [u32; K], block: BlockWriter<K>| {
+        let key = block_key(run, &first_key);
+        table.insert(key.as_slice(), block.finish(&key).as_slice()).map(drop).map_err(StoreError::of)
     };
-    let mut rest = rows;
-    while let Some(first) = rest.first() {
-        let key = block_key(run, &first.key);
-        let mut block = BlockWriter::<K>::new();
-        let taken = rest.iter().take_while(|row| block.push(row)).count();
-        table.insert(key.as_slice(), block.finish(&key).as_slice()).map_err(StoreError::of)?;
-        rest = &rest[taken..];
+    let mut written = Ok(());
+    merge_parts(parts, merge, &mut |row| {
+        if rows == 0 {
+            first_key = row.key;
+        }
+        rows += 1;
+        if !block.push(row) {
+            let full = std::mem::replace(&mut block, BlockWriter::new());
+            let inserted = insert(first_key, full);
+            if written.is_ok() {
+                written = inserted;
+            }
+            first_key = row.key;
+            assert!(block.push(row), "an empty block takes any row");
+        }
+    });
+    written?;
+    if rows > 0 {
+        insert(first_key, block)?;
     }
-    Ok(rows.len() as u64)
+    Ok(rows)
 }
 
 /// Merges sorted parts, from the oldest to the newest, into one.
 fn merged<const K: usize>(parts: &[&[Row<K>]], merge: Merge<K>) -> Vec<Row<K>> {
-    let mut all = parts.concat();
-    sort_and_merge(&mut all, merge);
+    let mut all = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
+    merge_parts(parts, merge, &mut |row| all.push(*row));
     all
+}
+
+/// Calls `each` with the rows of sorted parts in order, those of one key merged into the one of the oldest part.
+fn merge_parts<const K: usize>(parts: &[&[Row<K>]], merge: Merge<K>, each: &mut impl FnMut(&Row<K>)) {
+    if let [only] = parts {
+        return only.iter().for_each(each);
+    }
+    // The next row of each part, the smallest key on top, and of equal ones the oldest.
+    let next = |part: usize, at: usize| parts[part].get(at).map(|row| Reverse((order(&row.key), part, at)));
+    let mut heads: BinaryHeap<_> = (0..parts.len()).filter_map(|part| next(part, 0)).collect();
+    let mut merged: Option<Row<K>> = None;
+    while let Some(mut head) = heads.peek_mut() {
+        let Reverse((_, part, at)) = *head;
+        match next(part, at + 1) {
+            Some(behind) => *head = behind,
+            None => _ = PeekMut::pop(head),
+        }
+        let row = &parts[part][at];
+        match &mut merged {
+            Some(older) if older.key == row.key => merge(older, row),
+            _ => {
+                if let Some(whole) = merged.replace(*row) {
+                    each(&whole);
+                }
+            }
+        }
+    }
+    if let Some(whole) = merged {
+        each(&whole);
+    }
 }
 
 /// Stable: the older row of two with one key stays before the newer one.
