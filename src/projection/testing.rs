@@ -300,9 +300,12 @@ impl Projection for Sums {
         if spend(&setup.plan.fail_open) {
             return Err(StoreError("told not to open".to_owned()));
         }
-        let transaction = database.begin_write().map_err(StoreError::of)?;
-        transaction.open_table(TABLE).map_err(StoreError::of)?;
-        transaction.commit().map_err(StoreError::of)?;
+        // What is there is not written again: a handle that takes no writes any more opens all the same.
+        if database.begin_read().map_err(StoreError::of)?.open_table(TABLE).is_err() {
+            let transaction = database.begin_write().map_err(StoreError::of)?;
+            transaction.open_table(TABLE).map_err(StoreError::of)?;
+            transaction.commit().map_err(StoreError::of)?;
+        }
         let transaction = database.begin_read().map_err(StoreError::of)?;
         let table = transaction.open_table(TABLE).map_err(StoreError::of)?;
         let mut totals = Totals::new();
@@ -393,6 +396,8 @@ pub struct Faults {
     /// No directory is made: the owner's quota is used up.
     pub over_quota: AtomicBool,
     pub cut: AtomicBool,
+    /// What is written arrives, and no sync works.
+    pub no_sync: AtomicBool,
     /// By inode, since files are renamed.
     images: Mutex<HashMap<u64, Arc<Mutex<Image>>>>,
 }
@@ -503,6 +508,9 @@ impl DiskFile for FaultyFile {
     }
     fn sync(&self) -> io::Result<()> {
         self.faults.check()?;
+        if self.faults.no_sync.load(Ordering::SeqCst) {
+            return Err(io::Error::other("the disk does not sync"));
+        }
         let mut image = self.image.lock();
         let mut synced = vec![0; self.inner.len_bytes()? as usize];
         self.inner.read_exact_at(&mut synced, 0)?;

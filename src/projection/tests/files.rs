@@ -86,6 +86,26 @@ fn a_tick_or_a_view_that_fails_is_made_up_for() {
 }
 
 #[test]
+fn a_file_whose_sync_failed_is_opened_anew_and_goes_on() {
+    let mut bench = Bench::with_entries(5);
+    let faults = Arc::new(Faults::default());
+    bench.faults = Some(Arc::clone(&faults));
+    bench.options.flush_entries = 1;
+    bench.options.sync_entries = 1;
+    let handle = bench.start();
+    bench.expect(&handle, &[]);
+    faults.no_sync.store(true, SeqCst);
+    bench.append(3);
+    until("it says that it stalls", &handle, |handle| state(handle) == "stalled");
+    faults.no_sync.store(false, SeqCst);
+    bench.append(3);
+    until("it runs", &handle, |handle| state(handle) == "running");
+    bench.expect(&handle, &[]);
+    handle.shutdown();
+    bench.expect_after_start(&[]);
+}
+
+#[test]
 fn a_disk_that_fills_up_stalls_and_goes_on_by_itself_once_there_is_room() {
     let mut bench = Bench::with_entries(20);
     let faults = Arc::new(Faults::default());
