@@ -151,14 +151,19 @@ impl Log {
         at.checked_sub(1).map(|at| segments[at].clone())
     }
 
-    /// Calls `each` with the entry `seq`, synced or not: the writer compares content with it.
-    pub(super) fn read_entry(&self, seq: Seq, each: &mut dyn FnMut(Entry<'_>)) -> Result<bool, ReadError> {
-        // What is sent again was mostly sent a moment ago, and those who follow the log have read it since.
+    /// Calls `each` with the entry `seq`, which the writer compares with one that has its key: what is sent again was mostly
+    /// sent a moment ago, and those who follow the log have read it since.
+    pub(super) fn read_sent_before(&self, seq: Seq, each: &mut dyn FnMut(Entry<'_>)) -> Result<bool, ReadError> {
         let kept = self.pieces.lock().get(seq);
         if let Some(parsed) = kept.as_ref().and_then(|piece| piece.entry(seq)) {
             each(parsed.entry);
             return Ok(true);
         }
+        self.read_entry(seq, each)
+    }
+
+    /// Calls `each` with the entry `seq`, synced or not, as it lies on the disk.
+    pub(super) fn read_entry(&self, seq: Seq, each: &mut dyn FnMut(Entry<'_>)) -> Result<bool, ReadError> {
         let Some(block) = self.cached_block(seq)? else { return Ok(false) };
         let Some(bytes) = block.record(seq) else { return Ok(false) };
         each(self.decode(seq, bytes)?);

@@ -424,7 +424,7 @@ impl Writer {
         let mut verdict = None;
         let there = self
             .log
-            .read_entry(seq, &mut |entry| verdict = same(&entry.envelope))
+            .read_sent_before(seq, &mut |entry| verdict = same(&entry.envelope))
             .map_err(|error| unreadable(error.to_string()))?;
         if !there {
             return Err(unreadable(format!("the key index names seq {seq}, which the log does not hold")));
