@@ -1,5 +1,5 @@
-//! How long each projection takes for an event: parse, fold, flush, commit, view and tick, in nanoseconds an event; what its file
-//! and its memory take, and what it costs to look into it.
+//! How long each projection takes for an event: parse, fold, flush, commit, view and tick, in nanoseconds an event; what
+//! its file and its memory take, and what it costs to look into it.
 //!
 //! 10,000 artists by Zipf's law, every type that scores, 95 of 100 events of now, the others of the past month and years
 //! (or, as an import, all of them in the order of two years), in batches as a catch-up (10,000) and as live traffic (100)

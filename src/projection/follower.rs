@@ -260,6 +260,9 @@ impl<P: Projection> Follower<P> {
         if !is_flushing {
             // Nothing has changed since the last one.
             self.flushed(applied);
+        } else if synced {
+            // What no synced commit holds once this one is made is folded from now on.
+            self.unsynced_since = self.wiring.clock.instant();
         }
         Ok(())
     }

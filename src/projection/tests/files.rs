@@ -52,6 +52,31 @@ fn entries_are_folded_and_shown_while_a_flush_is_written_and_are_not_lost_if_it_
 }
 
 #[test]
+fn entries_behind_a_synced_flush_are_no_older_than_it() {
+    let mut bench = Bench::new();
+    bench.options.flush_interval = Duration::from_secs(3600);
+    bench.options.sync_interval = Duration::from_secs(2);
+    let plan = bench.rules.plan.clone();
+    plan.hold_flush();
+    let handle = bench.start();
+    bench.append(1);
+    bench.expect(&handle, &[]);
+    let due = Instant::now();
+    until("it is time for a sync", &handle, |_| plan.flushes.load(SeqCst) == 1);
+    bench.append(1);
+    bench.expect(&handle, &[]);
+    plan.release_flush();
+    for _ in 0..50 {
+        bench.append(1);
+        bench.expect(&handle, &[]);
+    }
+    let (flushes, intervals) = (plan.flushes.load(SeqCst), due.elapsed().as_secs() / 2);
+    assert!(flushes <= 1 + intervals, "{flushes} flushes in {intervals} intervals");
+    handle.shutdown();
+    bench.expect_after_start(&[]);
+}
+
+#[test]
 fn while_flushes_fail_the_view_goes_on_up_to_a_bound_and_says_that_it_is_stalled() {
     let mut bench = Bench::new();
     bench.options.flush_entries = 1;
