@@ -114,11 +114,11 @@ pub struct TopKey {
 fn rollups(api: &Api, ask: &Ask<'_>) -> Answer {
     let granularity = granularity(ask);
     let range = ask.query.range("from", "to")?;
-    let view = api.coliseum.view();
-    let subject = subject_of(&view, ask)?;
-    if subject.kind == SubjectKind::User && granularity != Granularity::Day {
+    if kind_of(ask)? == SubjectKind::User && granularity != Granularity::Day {
         return Err(invalid("The parameter `granularity` takes `day` for a user."));
     }
+    let view = api.coliseum.view();
+    let subject = subject_of(&view, ask)?;
     let body = counts::rollups(&view, &subject, granularity, range, true)?;
     Ok(reply::applied(reply::json(body), view.applied()))
 }

@@ -41,6 +41,7 @@ fn a_parameter_that_makes_no_sense_is_a_400_that_names_it() {
         (format!("{rollups}?entityType=global&granularity=year"), "granularity"),
         (format!("{rollups}?granularity=day"), "entityType"),
         (format!("{rollups}?entityType=user&entityId=u1&granularity=hour"), "granularity"),
+        (format!("{rollups}?entityType=user&entityId=nobody&granularity=hour"), "granularity"),
     ];
     for (path, parameter) in cases {
         let problem = daemon.client.get(&path).problem(400, &["invalid-query"]);
