@@ -439,17 +439,20 @@ fn a_stop_gives_up_the_snapshot_that_a_request_waits_for() {
     let slow = data.join("snapshots/slow/manifest.json");
     std::fs::create_dir_all(slow.parent().expect("a parent")).expect("made");
     assert_good(&Command::new("mkfifo").arg(&slow).output().expect("mkfifo runs"), "mkfifo");
+    // Removed by whoever takes a snapshot, before it opens a manifest.
+    let partial = data.join("snapshots/.left.partial");
+    std::fs::create_dir(&partial).expect("made");
     let client = binary.client.clone();
     let asking = std::thread::spawn(move || {
         let body = object([("name", text("one"))]).render();
         client.try_request("POST", "/api/admin/snapshots", &[], body.as_bytes())
     });
-    // Open for writing without blocking only once the daemon has it open to read.
-    let open = || std::fs::File::options().write(true).custom_flags(NONBLOCK).open(&slow).ok();
-    let manifest = until("the snapshot is under way", open);
+    until("the snapshot is under way", || (!partial.exists()).then_some(()));
     binary.signal(Signal::TERM);
     until("the daemon stops", || binary.client.connect().is_err().then_some(()));
-    drop(manifest);
+    // Works only once the daemon opens it to read, and lets it go on.
+    let open = || std::fs::File::options().write(true).custom_flags(NONBLOCK).open(&slow).ok();
+    drop(until("the daemon waits for the manifest", open));
     let answer = asking.join().expect("no panic").expect("what was accepted is answered");
     answer.problem(503, &["internal"]);
     assert!(binary.wait().success());
