@@ -1,8 +1,14 @@
-//! One sorted list of artists, or of fans or events: by score descending, then by id ascending in byte order. Immutable and chunked, so that
-//! a new version shares every chunk that did not change, and position, rank and row are found by binary search.
+//! One sorted list of artists, or of fans or events: by score descending, then by id ascending in byte order. Immutable and
+//! chunked, so that a new version shares every chunk that did not change, and position, rank and row are found by binary
+//! search.
+//!
+//! A view holds each board as [`Shown`]: an older board and what has moved since. Whoever looks at it first puts the two
+//! together, the others find it so. A board that was looked at in one view is made with the next one, before readers get
+//! it; under load most boards of most views are looked at by nobody.
 
 use std::cmp::Ordering;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering as Memory};
+use std::sync::{Arc, OnceLock};
 
 /// Rows in one chunk, except that the only chunk of a board may have fewer.
 const CHUNK_ROWS_MAX: usize = 128;
@@ -49,29 +55,71 @@ pub struct Board {
     len: usize,
 }
 
-/// What changed since a board was made: places to take out and places to put in.
-#[derive(Default)]
-pub(super) struct Changes {
-    pub removed: Vec<Place>,
-    pub inserted: Vec<Place>,
+/// A score that went from one value to another; zero is not on the board.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moved {
+    pub number: u32,
+    pub old: i128,
+    pub new: i128,
 }
 
-impl Changes {
-    /// Notes that a score went from one value to another; zero is not on the board. To be called in the order of ids: it is
-    /// told here once for all boards, and not found out by comparing texts on each.
-    pub fn note(&mut self, number: u32, old: i128, new: i128) {
-        if old == new {
-            return;
-        }
-        if old != 0 {
-            self.removed.push(Place { score: old, number });
-        }
-        if new != 0 {
-            self.inserted.push(Place { score: new, number });
-        }
+/// A board as of one view.
+#[derive(Debug, Default)]
+pub struct Shown {
+    base: Arc<Board>,
+    moved: Option<Arc<MovedOfView>>,
+    /// How many have moved since `base`, or more.
+    moved_len: usize,
+    made: OnceLock<Arc<Board>>,
+    is_looked_at: AtomicBool,
+}
+
+/// What moved in one view, behind what moved in those before it.
+#[derive(Debug)]
+struct MovedOfView {
+    moved: Vec<Moved>,
+    before: Option<Arc<MovedOfView>>,
+}
+
+/// More than so many moves are not left to a reader: putting them together takes one or two milliseconds.
+const MOVED_MAX: usize = 8192;
+/// What a view counts for at least, so that few views hang together.
+const MOVED_PER_VIEW_MIN: usize = 16;
+
+impl Shown {
+    /// The board, for somebody who reads it.
+    pub fn board(&self, ids: &impl Ids) -> &Board {
+        self.is_looked_at.store(true, Memory::Relaxed);
+        self.made(ids)
     }
-    pub fn is_empty(&self) -> bool {
-        self.removed.is_empty() && self.inserted.is_empty()
+
+    /// The board of the next view.
+    pub(super) fn after(&self, moved: Vec<Moved>, ids: &impl Ids) -> Shown {
+        let (base, before, len) = match self.made.get() {
+            Some(made) => (made, None, 0),
+            None => (&self.base, self.moved.clone(), self.moved_len),
+        };
+        let moved_len = len + moved.len().max(MOVED_PER_VIEW_MIN);
+        let moved = Some(Arc::new(MovedOfView { moved, before }));
+        let next = Shown { base: Arc::clone(base), moved, moved_len, ..Shown::default() };
+        if moved_len > MOVED_MAX || self.is_looked_at.load(Memory::Relaxed) {
+            next.made(ids);
+        }
+        next
+    }
+
+    fn made(&self, ids: &impl Ids) -> &Arc<Board> {
+        self.made.get_or_init(|| {
+            let mut views: Vec<&MovedOfView> = Vec::new();
+            let mut next = self.moved.as_deref();
+            while let Some(of_view) = next {
+                views.push(of_view);
+                next = of_view.before.as_deref();
+            }
+            let mut moved: Vec<Moved> = Vec::with_capacity(self.moved_len);
+            views.iter().rev().for_each(|of_view| moved.extend_from_slice(&of_view.moved));
+            Board::changed(&self.base, moved, ids).map_or_else(|| Arc::clone(&self.base), Arc::new)
+        })
     }
 }
 
@@ -122,14 +170,29 @@ impl Board {
         }
     }
 
-    /// The board after some changes; chunks that they do not touch are shared.
-    pub(super) fn changed(&self, changes: Changes, ids: &impl Ids) -> Board {
-        let Changes { mut removed, mut inserted } = changes;
-        for places in [&mut removed, &mut inserted] {
-            // Stable, so that equal scores stay in the order of their ids.
-            places.sort_by_key(|place| std::cmp::Reverse(place.score));
-            debug_assert!(places.is_sorted_by(|a, b| a.cmp(b, ids) != Ordering::Greater), "noted in the order of ids");
+    /// The board after some moves, those of one number in their order; chunks that they do not touch are shared. `None`
+    /// where nothing has moved in the end.
+    fn changed(&self, mut moved: Vec<Moved>, ids: &impl Ids) -> Option<Board> {
+        // Stable: the first move of a number says where it was, the last one where it is.
+        moved.sort_by_key(|moved| moved.number);
+        moved.dedup_by(|later, first| {
+            let is_same = later.number == first.number;
+            if is_same {
+                first.new = later.new;
+            }
+            is_same
+        });
+        moved.retain(|moved| moved.old != moved.new);
+        if moved.is_empty() {
+            return None;
         }
+        let sorted = |score: fn(&Moved) -> i128| {
+            let places = moved.iter().map(|moved| Place { score: score(moved), number: moved.number });
+            let mut places: Vec<Place> = places.filter(|place| place.score != 0).collect();
+            places.sort_unstable_by(|a, b| a.cmp(b, ids));
+            places
+        };
+        let (removed, inserted) = (sorted(|moved| moved.old), sorted(|moved| moved.new));
         let (mut removed, mut inserted) = (removed.as_slice(), inserted.as_slice());
         let mut next = Builder::default();
         let mut chunks = self.chunks.as_slice();
@@ -149,7 +212,7 @@ impl Board {
         }
         chunks.iter().for_each(|chunk| next.keep(chunk));
         next.merge(&[], removed, inserted, ids);
-        next.finish()
+        Some(next.finish())
     }
 }
 
@@ -272,29 +335,63 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(40))]
         #[test]
-        fn a_changed_board_is_the_sorted_list(
+        fn a_board_is_the_sorted_list_at_every_view_whoever_looks_when(
             rounds in prop::collection::vec(
-                (prop::collection::vec((0u32..3000, -3i128..40), 0..1500), prop::bool::ANY),
+                (prop::collection::vec((0u32..3000, -3i128..40), 0..1500), prop::bool::ANY, prop::bool::ANY),
                 1..8,
             ),
+            bulk in prop::bool::ANY,
         ) {
             let ids = ids(3000);
-            let (mut board, mut scores) = (Board::default(), BTreeMap::new());
-            for (round, clear) in rounds {
+            let (mut shown, mut scores) = (Arc::new(Shown::default()), BTreeMap::new());
+            let mut unread = Vec::new();
+            for (round, clear, looks) in rounds {
                 let mut next = if clear { BTreeMap::new() } else { scores.clone() };
                 next.extend(round);
-                let mut changes = Changes::default();
-                let mut by_id: Vec<u32> = (0..3000).collect();
-                by_id.sort_by_key(|artist| &ids[*artist as usize]);
-                for artist in by_id {
-                    let score = |of: &BTreeMap<u32, i128>| of.get(&artist).copied().unwrap_or(0);
-                    changes.note(artist, score(&scores), score(&next));
-                }
-                board = board.changed(changes, &ids);
+                let score = |of: &BTreeMap<u32, i128>, number| of.get(&number).copied().unwrap_or(0);
+                let all = (0..3000).map(|number| Moved { number, old: score(&scores, number), new: score(&next, number) });
+                // So many, some of them of no effect, that the bound is passed.
+                let moved = all.filter(|moved| bulk || moved.old != moved.new);
+                shown = Arc::new(shown.after(moved.collect(), &ids));
                 scores = next;
-                check(&board, &scores, &ids);
+                if looks {
+                    check(shown.board(&ids), &scores, &ids);
+                } else {
+                    unread.push((shown.clone(), scores.clone()));
+                }
+            }
+            for (shown, scores) in unread {
+                check(shown.board(&ids), &scores, &ids);
             }
         }
+    }
+
+    #[test]
+    fn a_board_that_was_looked_at_is_made_with_the_next_view() {
+        let ids = ids(10);
+        let first = Shown::default().after(vec![Moved { number: 1, old: 0, new: 5 }], &ids);
+        assert!(first.made.get().is_none(), "nobody has looked");
+        let second = first.after(vec![Moved { number: 2, old: 0, new: 7 }], &ids);
+        assert!(second.made.get().is_none() && second.moved_len == 2 * MOVED_PER_VIEW_MIN);
+        second.board(&ids);
+        let third = second.after(vec![Moved { number: 1, old: 5, new: 8 }], &ids);
+        assert!(third.made.get().is_some() && third.moved.is_some());
+        let fourth = third.after(vec![Moved { number: 1, old: 8, new: 9 }], &ids);
+        assert!(
+            fourth.made.get().is_none() && fourth.moved_len == MOVED_PER_VIEW_MIN,
+            "nobody has looked at the third"
+        );
+    }
+
+    #[test]
+    fn moves_that_nobody_reads_are_put_together_before_they_are_many() {
+        let ids = ids(4);
+        let mut shown = Shown::default();
+        for round in 0..3 * MOVED_MAX as i128 {
+            shown = shown.after(vec![Moved { number: 3, old: round, new: round + 1 }], &ids);
+            assert!(shown.moved_len <= MOVED_MAX + MOVED_PER_VIEW_MIN);
+        }
+        assert_eq!(shown.board(&ids).get(0), Some(Place { score: 3 * MOVED_MAX as i128, number: 3 }));
     }
 
     #[test]
@@ -302,9 +399,7 @@ mod tests {
         let ids = ids(5000);
         let all = (0..5000).map(|number| Place { score: i128::from(number) + 1, number });
         let board = Board::of(all, &ids);
-        let mut changes = Changes::default();
-        changes.note(4990, 4991, 4992);
-        let next = board.changed(changes, &ids);
+        let next = board.changed(vec![Moved { number: 4990, old: 4991, new: 4992 }], &ids).expect("it has moved");
         let shared = |chunk: &Chunk| board.chunks.iter().any(|old| Arc::ptr_eq(&old.places, &chunk.places));
         assert_eq!(next.chunks.iter().filter(|chunk| !shared(chunk)).count(), 1);
     }

@@ -50,7 +50,7 @@ use crate::projection::{ApplyError, Projection, StoreError};
 use crate::units::{Domain, Minute, Seq, Timestamp};
 
 use artists::Artists;
-use board::{Board, Ids as _};
+use board::Moved;
 use entitlements::Entitlements;
 use events::{Attendance, EventNo, Events};
 use flush::Changes;
@@ -512,11 +512,8 @@ impl Coliseum {
 
     /// Brings the shown scores and boards up to date; boards that nothing moved on are shared.
     fn publish(&mut self) {
-        let mut dirty = self.dirty.shown.take();
-        let ids = self.artists.ids();
-        dirty.sort_unstable_by(|one, other| ids.order(*one, *other));
-        let mut changes: [[board::Changes; 4]; SLOTS] = Default::default();
-        for number in dirty {
+        let mut moved: [[Vec<Moved>; 4]; SLOTS] = Default::default();
+        for number in self.dirty.shown.take() {
             let artist = ArtistNo::new(number);
             let new = &self.totals[artist.index()];
             while self.shown_scores.len() <= artist.index() {
@@ -526,18 +523,20 @@ impl Coliseum {
             if old == new {
                 continue;
             }
-            for (slot, changes) in changes.iter_mut().enumerate() {
+            for (slot, moved) in moved.iter_mut().enumerate() {
                 for domain in Domain::ALL {
                     let score = |totals: &Totals| totals.slot(slot, domain).get();
-                    changes[domain.index()].note(number, score(old), score(new));
+                    if score(old) != score(new) {
+                        moved[domain.index()].push(Moved { number, old: score(old), new: score(new) });
+                    }
                 }
             }
             self.shown_scores[artist.index()] = *new;
         }
-        for (boards, changes) in self.shown_boards.iter_mut().zip(changes) {
-            for (board, changes) in boards.iter_mut().zip(changes) {
-                if !changes.is_empty() {
-                    *board = Arc::new(Board::changed(board, changes, self.artists.ids()));
+        for (boards, moved) in self.shown_boards.iter_mut().zip(moved) {
+            for (board, moved) in boards.iter_mut().zip(moved) {
+                if !moved.is_empty() {
+                    *board = Arc::new(board.after(moved, self.artists.ids()));
                 }
             }
         }

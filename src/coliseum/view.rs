@@ -1,12 +1,12 @@
 //! What readers hold: an immutable view of the fold over entries 1…applied at one minute. No lock is taken anywhere.
 //!
-//! Boards and scores are in memory and answer in O(log n). What looks back in time ([`View::past_board`],
+//! Boards and scores are in memory and answer in O(log n), a board from the second look on. What looks back in time ([`View::past_board`],
 //! [`View::late_credits`], [`View::caused_by`]) reads the projection's tables as they stood at the view, and can fail.
 
 use std::sync::Arc;
 
 use super::artists::{ArtistCard, ArtistNo, Cards};
-use super::board::{Board, Place};
+use super::board::{Board, Place, Shown};
 use super::entitlements::{ByUser, Entitlement};
 use super::events::Listed;
 use super::ledger::Ledger;
@@ -38,7 +38,7 @@ pub struct View {
 }
 
 /// By slot and domain: the twelve boards, and the same twelve one day earlier.
-pub(super) type Boards = [[Arc<Board>; 4]; SLOTS];
+pub(super) type Boards = [[Arc<Shown>; 4]; SLOTS];
 
 /// One line of a board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,17 +200,13 @@ impl View {
     }
     /// One of the twelve boards.
     pub fn board(&self, domain: Domain, window: Window) -> Leaderboard<'_> {
+        let board = |slot: usize| self.boards[slot][domain.index()].board(&self.cards);
         Leaderboard {
-            board: self.boards[current_slot(window)][domain.index()].as_ref(),
-            previous: self.boards[previous_slot(window)][domain.index()].as_ref(),
+            board: board(current_slot(window)),
+            previous: board(previous_slot(window)),
             cards: &self.cards,
             scores: Scores::Live { scores: &self.scores, domain, window },
         }
-    }
-    /// Whether two views show the same board, lines and previous positions included; may say no of equal ones.
-    pub fn same_board(&self, other: &View, domain: Domain, window: Window) -> bool {
-        let same = |slot: usize| Arc::ptr_eq(&self.boards[slot][domain.index()], &other.boards[slot][domain.index()]);
-        same(current_slot(window)) && same(previous_slot(window))
     }
 
     /// What was counted, of the same entries and minute.

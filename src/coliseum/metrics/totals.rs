@@ -65,13 +65,15 @@ pub(super) struct Cell {
     flags: u32,
 }
 
-/// Changed since the last flush, and since the last view.
+/// Changed since the last flush; in `unshown`.
 const UNFLUSHED: u32 = 1;
 const UNSHOWN: u32 = 2;
 /// On the top list of a window.
 const fn listed(window: Window) -> u32 {
     4 << window.index()
 }
+/// On any.
+const LISTED: u32 = listed(Window::Days7) | listed(Window::Days30) | listed(Window::AllTime);
 
 /// One series of all subjects of a kind.
 pub(super) struct Column {
@@ -82,7 +84,10 @@ pub(super) struct Column {
     /// Subjects with a count over 0, by window.
     known: [u64; 3],
     unflushed: Vec<u32>,
+    /// Those that a top list may have to take, move or drop.
     unshown: Vec<u32>,
+    /// `known` as of the last view.
+    shown_known: [u64; 3],
     tops: [Top; 3],
 }
 
@@ -95,6 +100,7 @@ impl Column {
             known: [0; 3],
             unflushed: Vec::new(),
             unshown: Vec::new(),
+            shown_known: [0; 3],
             tops: Default::default(),
         }
     }
@@ -126,17 +132,22 @@ impl Column {
             *counted = counted.wrapping_add_signed(i32::from(effect) * count as i32);
             *known = known.wrapping_add_signed(i64::from(*counted > 0) - i64::from(before > 0));
         }
+        let sums = if self.sum_is_count {
+            cell.counts.map(i128::from)
+        } else {
+            let sums = self.sums.at(subject);
+            sums.iter_mut().zip(effect).for_each(|(cell, effect)| *cell += i128::from(effect) * sum);
+            *sums
+        };
         if cell.flags & UNFLUSHED == 0 {
+            cell.flags |= UNFLUSHED;
             self.unflushed.push(subject);
         }
-        if cell.flags & UNSHOWN == 0 {
+        // Most subjects are far from the lists: what does not reach them is passed over here, and not at every view.
+        let is_listed = cell.flags & LISTED != 0;
+        if cell.flags & UNSHOWN == 0 && (is_listed || self.tops.iter().zip(sums).any(|(top, sum)| top.reaches(sum))) {
+            cell.flags |= UNSHOWN;
             self.unshown.push(subject);
-        }
-        cell.flags |= UNFLUSHED | UNSHOWN;
-        if !self.sum_is_count {
-            for (cell, effect) in self.sums.at(subject).iter_mut().zip(effect) {
-                *cell += i128::from(effect) * sum;
-            }
         }
     }
 
@@ -156,9 +167,10 @@ impl Column {
 
     /// Brings the top lists up to date; `None` where nothing has changed.
     pub fn update_tops(&mut self, ids: &impl Ids) -> Option<[Shown; 3]> {
-        if self.unshown.is_empty() {
+        if self.unshown.is_empty() && self.shown_known == self.known {
             return None;
         }
+        self.shown_known = self.known;
         let changed = std::mem::take(&mut self.unshown);
         let known = self.known.iter().max().copied().unwrap_or(0);
         let is_made_anew = changed.len() as u64 > known / MADE_ANEW_SHARE;
