@@ -81,10 +81,27 @@ struct MovedOfView {
     before: Option<Arc<MovedOfView>>,
 }
 
-/// More than so many moves are not left to a reader: putting them together takes one or two milliseconds.
+/// More moves than these are not left to a reader for long: putting them together takes one or two milliseconds.
 const MOVED_MAX: usize = 8192;
 /// What a view counts for at least, so that few views hang together.
 const MOVED_PER_VIEW_MIN: usize = 16;
+
+/// The next view of each board that something moved on. Ready are those that somebody looked at, and of those that many
+/// have moved on the one furthest behind: a view takes no longer because all of them are.
+pub(super) fn after<'b>(boards: impl Iterator<Item = (&'b mut Arc<Shown>, Vec<Moved>)>, ids: &impl Ids) {
+    let mut furthest: Option<Arc<Shown>> = None;
+    for (board, moved) in boards.filter(|(_, moved)| !moved.is_empty()) {
+        *board = Arc::new(board.after(moved, ids));
+        if board.moved_len > furthest.as_ref().map_or(MOVED_MAX, |furthest| furthest.moved_len)
+            && board.made.get().is_none()
+        {
+            furthest = Some(Arc::clone(board));
+        }
+    }
+    if let Some(furthest) = furthest {
+        furthest.made(ids);
+    }
+}
 
 impl Shown {
     /// The board, for somebody who reads it.
@@ -93,8 +110,8 @@ impl Shown {
         self.made(ids)
     }
 
-    /// The board of the next view.
-    pub(super) fn after(&self, moved: Vec<Moved>, ids: &impl Ids) -> Shown {
+    /// The board of the next view, ready where somebody looked at this one.
+    fn after(&self, moved: Vec<Moved>, ids: &impl Ids) -> Shown {
         let (base, before, len) = match self.made.get() {
             Some(made) => (made, None, 0),
             None => (&self.base, self.moved.clone(), self.moved_len),
@@ -102,7 +119,7 @@ impl Shown {
         let moved_len = len + moved.len().max(MOVED_PER_VIEW_MIN);
         let moved = Some(Arc::new(MovedOfView { moved, before }));
         let next = Shown { base: Arc::clone(base), moved, moved_len, ..Shown::default() };
-        if moved_len > MOVED_MAX || self.is_looked_at.load(Memory::Relaxed) {
+        if self.is_looked_at.load(Memory::Relaxed) {
             next.made(ids);
         }
         next
@@ -340,7 +357,6 @@ mod tests {
                 (prop::collection::vec((0u32..3000, -3i128..40), 0..1500), prop::bool::ANY, prop::bool::ANY),
                 1..8,
             ),
-            bulk in prop::bool::ANY,
         ) {
             let ids = ids(3000);
             let (mut shown, mut scores) = (Arc::new(Shown::default()), BTreeMap::new());
@@ -350,9 +366,7 @@ mod tests {
                 next.extend(round);
                 let score = |of: &BTreeMap<u32, i128>, number| of.get(&number).copied().unwrap_or(0);
                 let all = (0..3000).map(|number| Moved { number, old: score(&scores, number), new: score(&next, number) });
-                // So many, some of them of no effect, that the bound is passed.
-                let moved = all.filter(|moved| bulk || moved.old != moved.new);
-                shown = Arc::new(shown.after(moved.collect(), &ids));
+                after([(&mut shown, all.filter(|moved| moved.old != moved.new).collect())].into_iter(), &ids);
                 scores = next;
                 if looks {
                     check(shown.board(&ids), &scores, &ids);
@@ -384,14 +398,22 @@ mod tests {
     }
 
     #[test]
-    fn moves_that_nobody_reads_are_put_together_before_they_are_many() {
-        let ids = ids(4);
-        let mut shown = Shown::default();
-        for round in 0..3 * MOVED_MAX as i128 {
-            shown = shown.after(vec![Moved { number: 3, old: round, new: round + 1 }], &ids);
-            assert!(shown.moved_len <= MOVED_MAX + MOVED_PER_VIEW_MIN);
+    fn of_boards_that_nobody_reads_one_is_made_in_a_view_before_moves_are_many() {
+        let ids = ids(9000);
+        let mut boards: [Arc<Shown>; 3] = Default::default();
+        for round in 0..20 {
+            let moved = || (0..3000).map(|number| Moved { number, old: round, new: round + 1 }).collect();
+            let before = boards.clone();
+            after(boards.iter_mut().map(|board| (board, moved())), &ids);
+            assert!(before.iter().all(|board| board.made.get().is_none() || board.moved_len > MOVED_MAX));
+            assert!(boards.iter().filter(|board| board.made.get().is_some()).count() <= 1);
+            assert!(boards.iter().all(|board| board.moved_len <= MOVED_MAX + boards.len() * 3000));
         }
-        assert_eq!(shown.board(&ids).get(0), Some(Place { score: 3 * MOVED_MAX as i128, number: 3 }));
+        for board in &boards {
+            assert_eq!(board.board(&ids).len(), 3000);
+            assert_eq!(board.board(&ids).count_above(19), 3000);
+            assert_eq!(board.board(&ids).count_above(20), 0);
+        }
     }
 
     #[test]

@@ -533,12 +533,7 @@ impl Coliseum {
             }
             self.shown_scores[artist.index()] = *new;
         }
-        for (boards, moved) in self.shown_boards.iter_mut().zip(moved) {
-            for (board, moved) in boards.iter_mut().zip(moved) {
-                if !moved.is_empty() {
-                    *board = Arc::new(board.after(moved, self.artists.ids()));
-                }
-            }
-        }
+        let boards = self.shown_boards.iter_mut().flatten();
+        board::after(boards.zip(moved.into_iter().flatten()), self.artists.ids());
     }
 }
