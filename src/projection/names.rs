@@ -6,6 +6,7 @@
 //! Millions of names take the bytes of their text and about 20 more each.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::hint::black_box;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -113,6 +114,9 @@ impl Names {
             stored => stored.map_err(StoreError::of)?,
         };
         let mut inner = names.inner.write();
+        if let Some((first, value)) = stored.last().map_err(StoreError::of)? {
+            inner.reserve(first.value(), value.value())?;
+        }
         for value in stored.iter().map_err(StoreError::of)? {
             let (first, value) = value.map_err(StoreError::of)?;
             inner.read(first.value(), value.value())?;
@@ -186,6 +190,29 @@ pub fn is_names(bytes: &[u8]) -> bool {
     Inner::new().read(0, bytes).is_ok()
 }
 
+/// Names that are taken from a stored value at once.
+const NAMES_AT_ONCE: usize = 64;
+
+fn damaged() -> StoreError {
+    StoreError("stored names are damaged; the projection is rebuilt".into())
+}
+
+/// Calls `each` for the names of a stored value.
+fn each_name<'v>(
+    first: u32,
+    value: &'v [u8],
+    each: &mut impl FnMut(&'v str) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut rest = unframed(&first.to_be_bytes(), value)?;
+    while let Some((bytes, behind)) = rest.split_first_chunk::<4>() {
+        let bytes = u32::from_le_bytes(*bytes) as usize;
+        let (name, behind) = behind.split_at_checked(bytes).ok_or_else(damaged)?;
+        each(std::str::from_utf8(name).map_err(|_| damaged())?)?;
+        rest = behind;
+    }
+    if rest.is_empty() { Ok(()) } else { Err(damaged()) }
+}
+
 impl Inner {
     fn new() -> Inner {
         Inner { hasher: RandomState::new(), numbers: HashTable::new(), text: String::new(), ends: Vec::new(), taken: 0 }
@@ -196,25 +223,43 @@ impl Inner {
         &self.text[start..self.ends[number]]
     }
 
+    /// Makes room for the names up to the end of the last stored value.
+    fn reserve(&mut self, first: u32, value: &[u8]) -> Result<(), StoreError> {
+        let mut count = first as usize;
+        each_name(first, value, &mut |_| {
+            count += 1;
+            Ok(())
+        })?;
+        self.ends.reserve(count);
+        self.numbers.reserve(count, |slot| Slot::spread(slot.hash));
+        Ok(())
+    }
+
     /// Takes the names of a stored value, of which none is known yet.
     fn read(&mut self, first: u32, value: &[u8]) -> Result<(), StoreError> {
-        let damaged = || StoreError("stored names are damaged; the projection is rebuilt".into());
-        let mut rest = unframed(&first.to_be_bytes(), value)?;
         if first as usize != self.ends.len() {
             return Err(damaged());
         }
-        while let Some((bytes, behind)) = rest.split_first_chunk::<4>() {
-            let bytes = u32::from_le_bytes(*bytes) as usize;
-            let (name, behind) = behind.split_at_checked(bytes).ok_or_else(damaged)?;
-            let name = std::str::from_utf8(name).map_err(|_| damaged())?;
-            let hash = self.hash(name);
+        let mut names: Vec<(&str, u32)> = Vec::with_capacity(NAMES_AT_ONCE);
+        each_name(first, value, &mut |name| {
+            names.push((name, self.hash(name)));
+            if names.len() < NAMES_AT_ONCE { Ok(()) } else { self.take(&mut names) }
+        })?;
+        self.take(&mut names)
+    }
+
+    fn take(&mut self, names: &mut Vec<(&str, u32)>) -> Result<(), StoreError> {
+        // First to where each of them goes, so that the waits for memory overlap.
+        for (_, hash) in &*names {
+            black_box(self.numbers.find(Slot::spread(*hash), |slot| slot.hash == *hash));
+        }
+        for (name, hash) in names.drain(..) {
             if self.find_hashed(name, hash).is_some() {
                 return Err(damaged());
             }
             self.push(name, hash);
-            rest = behind;
         }
-        if rest.is_empty() { Ok(()) } else { Err(damaged()) }
+        Ok(())
     }
 
     fn hash(&self, name: &str) -> u32 {
@@ -314,6 +359,42 @@ mod tests {
         let mut ahead = Ahead::default();
         ahead.look(&users, &entries);
         assert_eq!(ahead.numbers.iter().find(|(_, number)| number.is_some()), None);
+    }
+
+    /// What a table with these values opens as.
+    fn opens(values: &[&[&str]]) -> Result<Names, StoreError> {
+        let database = redb::Database::builder().create_with_backend(InMemoryBackend::new()).expect("in memory");
+        let transaction = database.begin_write().expect("in memory");
+        let mut first = 0u32;
+        for names in values {
+            let mut body = Vec::new();
+            for name in *names {
+                body.extend_from_slice(&(name.len() as u32).to_le_bytes());
+                body.extend_from_slice(name.as_bytes());
+            }
+            let value = framed(&first.to_be_bytes(), &body);
+            let mut table = transaction.open_table(TABLE).expect("in memory");
+            table.insert(first, value.as_slice()).expect("in memory");
+            first += names.len() as u32;
+        }
+        transaction.commit().expect("in memory");
+        Names::open(&database, TABLE)
+    }
+
+    #[test]
+    fn stored_names_have_their_numbers_again_and_none_is_there_twice() {
+        let many: Vec<String> = (0..3 * NAMES_AT_ONCE).map(|number| format!("name {number}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let (one, other) = many.split_at(NAMES_AT_ONCE + 5);
+        let names = opens(&[one, other]).expect("they are good");
+        assert_eq!(names.len() as usize, many.len());
+        for (number, name) in (0..).zip(&many) {
+            assert_eq!((names.find(name), names.hold().name(number)), (Some(number), *name));
+        }
+        assert_eq!(names.number("another"), many.len() as u32);
+        assert!(opens(&[&["x", "y", "x"]]).is_err());
+        assert!(opens(&[one, &["x", one[0]]]).is_err());
+        assert!(opens(&[&[one, &one[..1]].concat()]).is_err());
     }
 
     #[test]
