@@ -57,6 +57,33 @@ impl<T: Copy + Default> Sparse<T> {
     }
 }
 
+/// Sums of the three windows: 64 bits are enough for nearly all, and more is kept for those that outgrow them.
+struct Sums {
+    narrow: Sparse<[i64; 3]>,
+    wide: ByNumber<u32, [i128; 3]>,
+}
+
+impl Sums {
+    fn new() -> Sums {
+        Sums { narrow: Sparse::new(), wide: ByNumber::default() }
+    }
+    fn get(&self, subject: u32) -> [i128; 3] {
+        let wide = if self.wide.is_empty() { None } else { self.wide.get(&subject) };
+        wide.copied().unwrap_or_else(|| self.narrow.get(subject).map(i128::from))
+    }
+    fn set(&mut self, subject: u32, sums: [i128; 3]) {
+        let narrow = sums.map(|sum| sum as i64);
+        if narrow.map(i128::from) != sums {
+            self.wide.insert(subject, sums);
+            return;
+        }
+        *self.narrow.at(subject) = narrow;
+        if !self.wide.is_empty() {
+            self.wide.remove(&subject);
+        }
+    }
+}
+
 /// What stands beside each other of one subject, so that an event touches one line of the cache.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Cell {
@@ -80,7 +107,7 @@ pub(super) struct Column {
     sum_is_count: bool,
     cells: Sparse<Cell>,
     /// Empty where the sum is the count.
-    sums: Sparse<[i128; 3]>,
+    sums: Sums,
     /// Subjects with a count over 0, by window.
     known: [u64; 3],
     unflushed: Vec<u32>,
@@ -96,7 +123,7 @@ impl Column {
         Column {
             sum_is_count: series.sum_is_count(),
             cells: Sparse::new(),
-            sums: Sparse::new(),
+            sums: Sums::new(),
             known: [0; 3],
             unflushed: Vec::new(),
             unshown: Vec::new(),
@@ -135,9 +162,10 @@ impl Column {
         let sums = if self.sum_is_count {
             cell.counts.map(i128::from)
         } else {
-            let sums = self.sums.at(subject);
+            let mut sums = self.sums.get(subject);
             sums.iter_mut().zip(effect).for_each(|(cell, effect)| *cell += i128::from(effect) * sum);
-            *sums
+            self.sums.set(subject, sums);
+            sums
         };
         if cell.flags & UNFLUSHED == 0 {
             cell.flags |= UNFLUSHED;
@@ -161,7 +189,9 @@ impl Column {
             self.unshown.push(subject);
         }
         if !self.sum_is_count {
-            self.sums.at(subject)[window] = sum;
+            let mut sums = self.sums.get(subject);
+            sums[window] = sum;
+            self.sums.set(subject, sums);
         }
     }
 
@@ -308,5 +338,29 @@ impl Totals {
         let count = u32::try_from(total.count).map_err(|_| damaged())?;
         column.set(key[1], window, count, total.sum);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn sums_are_exact_however_large(
+            steps in prop::collection::vec(
+                (0u32..3, prop::array::uniform3(prop_oneof![any::<i64>().prop_map(i128::from), -3i128..3])),
+                0..40,
+            ),
+        ) {
+            let (mut sums, mut expected) = (Sums::new(), [[0i128; 3]; 3]);
+            for (subject, added) in steps {
+                let exact = &mut expected[subject as usize];
+                exact.iter_mut().zip(added).for_each(|(sum, added)| *sum += added);
+                sums.set(subject, *exact);
+                prop_assert_eq!([0, 1, 2].map(|subject| sums.get(subject)), expected);
+            }
+        }
     }
 }
