@@ -1,5 +1,6 @@
 //! Who the artists are: dense numbers in the order in which the log first names them, and their profiles.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -36,8 +37,8 @@ pub struct ArtistCard {
 pub type Cards = imbl::Vector<Arc<ArtistCard>>;
 
 impl Ids for Cards {
-    fn id(&self, number: u32) -> &str {
-        &self[number as usize].id
+    fn id(&self, number: u32) -> Cow<'_, str> {
+        Cow::Borrowed(&self[number as usize].id)
     }
 }
 
@@ -60,12 +61,12 @@ impl ArtistIds {
 }
 
 impl Ids for ArtistIds {
-    fn id(&self, number: u32) -> &str {
-        &self.ids[number as usize]
+    fn id(&self, number: u32) -> Cow<'_, str> {
+        Cow::Borrowed(&self.ids[number as usize])
     }
     fn order(&self, one: u32, other: u32) -> Ordering {
         let heads = self.heads[one as usize].cmp(&self.heads[other as usize]);
-        heads.then_with(|| if one == other { Ordering::Equal } else { self.id(one).cmp(self.id(other)) })
+        heads.then_with(|| if one == other { Ordering::Equal } else { self.id(one).cmp(&self.id(other)) })
     }
 }
 

@@ -6,6 +6,7 @@
 //! together, the others find it so. A board that was looked at in one view is made with the next one, before readers get
 //! it; under load most boards of most views are looked at by nobody.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::sync::atomic::{AtomicBool, Ordering as Memory};
 use std::sync::{Arc, OnceLock};
@@ -17,10 +18,10 @@ const _: () = assert!(CHUNK_ROWS_MIN * 2 <= CHUNK_ROWS_MAX);
 
 /// Whoever can say the id of a number: what equal scores are ordered by.
 pub trait Ids {
-    fn id(&self, number: u32) -> &str;
+    fn id(&self, number: u32) -> Cow<'_, str>;
     /// The order of the ids of two numbers.
     fn order(&self, one: u32, other: u32) -> Ordering {
-        if one == other { Ordering::Equal } else { self.id(one).cmp(self.id(other)) }
+        if one == other { Ordering::Equal } else { self.id(one).cmp(&self.id(other)) }
     }
 }
 
@@ -316,8 +317,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     impl Ids for Vec<Arc<str>> {
-        fn id(&self, number: u32) -> &str {
-            &self[number as usize]
+        fn id(&self, number: u32) -> Cow<'_, str> {
+            Cow::Borrowed(&self[number as usize])
         }
     }
 

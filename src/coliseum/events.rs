@@ -62,7 +62,7 @@ impl Events {
         self.names.find(id).map(EventNo)
     }
     pub fn id(&self, event: EventNo) -> String {
-        self.names.hold().name(event.0).to_owned()
+        self.names.hold().name(event.0).into_owned()
     }
     pub fn lineup(&self, id: &str) -> Option<&Arc<Lineup>> {
         self.listed.get(id).map(|listed| &listed.lineup)

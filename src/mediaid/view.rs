@@ -211,7 +211,7 @@ fn named(names: &Names, numbers: impl Iterator<Item = u32>) -> Result<Vec<String
     let known = names.len();
     let held = names.hold();
     let name = |number| match number < known {
-        true => Ok(held.name(number).to_owned()),
+        true => Ok(held.name(number).into_owned()),
         false => Err(damaged("a row names what has no name")),
     };
     numbers.map(name).collect()

@@ -3,8 +3,10 @@
 //! The fold's thread numbers new names, readers look names up under a short lock. Nothing is ever taken out, so that a view
 //! needs no copy: it remembers how many names there were ([`Names::len`]), and numbers from there on are not its own.
 //! What a crash leaves are the names of the last commit; those after it are numbered again, in the same order.
-//! Millions of names take the bytes of their text and about 20 more each.
+//! Millions of names take the bytes of their text, or 16 where that is a UUID, and about 25 more each.
 
+use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::hash::{BuildHasher as _, RandomState};
 use std::hint::black_box;
 use std::ops::Range;
@@ -13,6 +15,8 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 use parking_lot::{RwLock, RwLockReadGuard};
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
+use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 use super::StoreError;
 use super::rows::{framed, unframed};
@@ -31,9 +35,12 @@ pub struct Names {
 struct Inner {
     hasher: RandomState,
     numbers: HashTable<Slot>,
+    /// By number.
+    places: Vec<Place>,
     text: String,
-    /// Where each name's text ends.
+    /// Where each text ends.
     ends: Vec<usize>,
+    uuids: Vec<Uuid>,
     /// How many are stored, or taken to be.
     taken: usize,
 }
@@ -42,6 +49,59 @@ struct Inner {
 pub struct Changes {
     names: Arc<Names>,
     numbers: Range<usize>,
+}
+
+/// Where a name is kept: as one of the texts, or as one of the UUIDs.
+#[derive(Clone, Copy)]
+struct Place(u32);
+
+impl Place {
+    const OF_UUID: u32 = 1 << 31;
+
+    fn text(index: usize) -> Place {
+        Place(Place::index(index))
+    }
+    fn uuid(index: usize) -> Place {
+        Place(Place::index(index) | Place::OF_UUID)
+    }
+    fn index(index: usize) -> u32 {
+        u32::try_from(index).ok().filter(|index| index & Place::OF_UUID == 0).expect("there are fewer than 2^31 names")
+    }
+}
+
+/// A name as it is kept.
+enum Name<'n> {
+    Text(&'n str),
+    Uuid(&'n Uuid),
+}
+
+impl<'n> Name<'n> {
+    fn is(&self, name: &str) -> bool {
+        match self {
+            Name::Text(text) => *text == name,
+            Name::Uuid(uuid) => uuid_of(name).as_ref() == Some(*uuid),
+        }
+    }
+    fn text(self) -> Cow<'n, str> {
+        match self {
+            Name::Text(text) => Cow::Borrowed(text),
+            Name::Uuid(uuid) => Cow::Owned(uuid.hyphenated().to_string()),
+        }
+    }
+    /// By the bytes of the texts.
+    fn cmp(self, other: Name<'_>) -> Ordering {
+        match (self, other) {
+            // Digits stand before letters.
+            (Name::Uuid(one), Name::Uuid(other)) => one.cmp(other),
+            (one, other) => one.text().cmp(&other.text()),
+        }
+    }
+}
+
+/// The UUID that a name says in the one form in which it can be said again.
+fn uuid_of(name: &str) -> Option<Uuid> {
+    let is_plain = name.len() == Hyphenated::LENGTH && !name.bytes().any(|byte| byte.is_ascii_uppercase());
+    if is_plain { Uuid::try_parse(name).ok() } else { None }
 }
 
 /// A number by the hash of its name, of which a part is kept: a table that grows reads no text, and a name that is looked up
@@ -83,7 +143,7 @@ impl Ahead {
             (parsed.entry.seq, slot.map(|slot| slot.number))
         }));
         for ((parsed, hash), (_, number)) in entries.iter().zip(&*hashes).zip(numbers) {
-            if number.is_some_and(|number| inner.name(number as usize) != user(parsed)) {
+            if number.is_some_and(|number| !inner.name(number as usize).is(user(parsed))) {
                 *number = inner.find_hashed(user(parsed), *hash);
             }
         }
@@ -121,13 +181,13 @@ impl Names {
             let (first, value) = value.map_err(StoreError::of)?;
             inner.read(first.value(), value.value())?;
         }
-        inner.taken = inner.ends.len();
+        inner.taken = inner.places.len();
         drop(inner);
         Ok(names)
     }
 
     pub fn len(&self) -> u32 {
-        self.inner.read().ends.len() as u32
+        self.inner.read().places.len() as u32
     }
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -151,7 +211,7 @@ impl Names {
     /// Takes the names that came since the last changes.
     pub fn changes(self: &Arc<Names>) -> Changes {
         let mut inner = self.inner.write();
-        let end = inner.ends.len();
+        let end = inner.places.len();
         Changes { numbers: std::mem::replace(&mut inner.taken, end)..end, names: self.clone() }
     }
 }
@@ -165,7 +225,7 @@ impl Changes {
         let mut body = Vec::new();
         let held = self.names.hold();
         for number in self.numbers.clone() {
-            let name = held.0.name(number);
+            let name = held.0.name(number).text();
             body.extend_from_slice(&(name.len() as u32).to_le_bytes());
             body.extend_from_slice(name.as_bytes());
         }
@@ -179,8 +239,12 @@ impl Changes {
 
 impl Held<'_> {
     /// The name of a number that was given.
-    pub fn name(&self, number: u32) -> &str {
-        self.0.name(number as usize)
+    pub fn name(&self, number: u32) -> Cow<'_, str> {
+        self.0.name(number as usize).text()
+    }
+    /// The order of the names of two numbers.
+    pub fn order(&self, one: u32, other: u32) -> Ordering {
+        self.0.name(one as usize).cmp(self.0.name(other as usize))
     }
 }
 
@@ -215,12 +279,25 @@ fn each_name<'v>(
 
 impl Inner {
     fn new() -> Inner {
-        Inner { hasher: RandomState::new(), numbers: HashTable::new(), text: String::new(), ends: Vec::new(), taken: 0 }
+        Inner {
+            hasher: RandomState::new(),
+            numbers: HashTable::new(),
+            places: Vec::new(),
+            text: String::new(),
+            ends: Vec::new(),
+            uuids: Vec::new(),
+            taken: 0,
+        }
     }
 
-    fn name(&self, number: usize) -> &str {
-        let start = if number == 0 { 0 } else { self.ends[number - 1] };
-        &self.text[start..self.ends[number]]
+    fn name(&self, number: usize) -> Name<'_> {
+        let Place(place) = self.places[number];
+        let index = (place & !Place::OF_UUID) as usize;
+        if place & Place::OF_UUID > 0 {
+            return Name::Uuid(&self.uuids[index]);
+        }
+        let start = if index == 0 { 0 } else { self.ends[index - 1] };
+        Name::Text(&self.text[start..self.ends[index]])
     }
 
     /// Makes room for the names up to the end of the last stored value.
@@ -230,14 +307,14 @@ impl Inner {
             count += 1;
             Ok(())
         })?;
-        self.ends.reserve(count);
+        self.places.reserve(count);
         self.numbers.reserve(count, |slot| Slot::spread(slot.hash));
         Ok(())
     }
 
     /// Takes the names of a stored value, of which none is known yet.
     fn read(&mut self, first: u32, value: &[u8]) -> Result<(), StoreError> {
-        if first as usize != self.ends.len() {
+        if first as usize != self.places.len() {
             return Err(damaged());
         }
         let mut names: Vec<(&str, u32)> = Vec::with_capacity(NAMES_AT_ONCE);
@@ -271,15 +348,24 @@ impl Inner {
     }
 
     fn find_hashed(&self, name: &str, hash: u32) -> Option<u32> {
-        let is_it = |slot: &Slot| slot.hash == hash && self.name(slot.number as usize) == name;
+        let is_it = |slot: &Slot| slot.hash == hash && self.name(slot.number as usize).is(name);
         self.numbers.find(Slot::spread(hash), is_it).map(|slot| slot.number)
     }
 
     /// Takes the next number for a name that has none.
     fn push(&mut self, name: &str, hash: u32) -> u32 {
-        let number = u32::try_from(self.ends.len()).expect("numbers are 32 bits");
-        self.text.push_str(name);
-        self.ends.push(self.text.len());
+        let number = u32::try_from(self.places.len()).expect("numbers are 32 bits");
+        self.places.push(match uuid_of(name) {
+            Some(uuid) => {
+                self.uuids.push(uuid);
+                Place::uuid(self.uuids.len() - 1)
+            }
+            None => {
+                self.text.push_str(name);
+                self.ends.push(self.text.len());
+                Place::text(self.ends.len() - 1)
+            }
+        });
         self.numbers.insert_unique(Slot::spread(hash), Slot { hash, number }, |slot| Slot::spread(slot.hash));
         number
     }
@@ -289,13 +375,14 @@ impl Inner {
 mod tests {
     use super::*;
     use crate::passport::Envelope;
+    use proptest::prelude::*;
     use redb::backends::InMemoryBackend;
 
     const TABLE: Definition = TableDefinition::new("names");
 
     fn names(names: &Names) -> Vec<String> {
         let held = names.hold();
-        (0..names.len()).map(|number| held.name(number).to_owned()).collect()
+        (0..names.len()).map(|number| held.name(number).into_owned()).collect()
     }
 
     #[test]
@@ -389,12 +476,50 @@ mod tests {
         let names = opens(&[one, other]).expect("they are good");
         assert_eq!(names.len() as usize, many.len());
         for (number, name) in (0..).zip(&many) {
-            assert_eq!((names.find(name), names.hold().name(number)), (Some(number), *name));
+            assert_eq!((names.find(name), &*names.hold().name(number)), (Some(number), *name));
         }
         assert_eq!(names.number("another"), many.len() as u32);
         assert!(opens(&[&["x", "y", "x"]]).is_err());
         assert!(opens(&[one, &["x", one[0]]]).is_err());
         assert!(opens(&[&[one, &one[..1]].concat()]).is_err());
+    }
+
+    /// Texts of which some say the same UUID, each in another form.
+    fn like_uuids() -> impl Strategy<Value = String> {
+        let digits = prop_oneof![Just(0u128), Just(0xa << 124), Just(u128::MAX), any::<u128>()];
+        (digits, 0..7).prop_map(|(digits, form)| {
+            let uuid = Uuid::from_u128(digits);
+            match form {
+                0 => uuid.simple().to_string(),
+                1 => uuid.braced().to_string(),
+                2 => uuid.hyphenated().to_string().to_uppercase(),
+                3 => uuid.hyphenated().to_string().replacen('-', "_", 1),
+                4 => uuid.hyphenated().to_string()[..35].to_owned(),
+                _ => uuid.hyphenated().to_string(),
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_name_is_its_bytes_whatever_it_looks_like(
+            texts in prop::collection::vec(prop_oneof![like_uuids(), "[0-9a-f-]{0,40}", "\\PC{0,12}"], 1..40),
+        ) {
+            let mut expected: Vec<&str> = Vec::new();
+            texts.iter().for_each(|text| if !expected.contains(&text.as_str()) { expected.push(text) });
+            let names = opens(&[]).expect("empty");
+            texts.iter().for_each(|text| _ = names.number(text));
+            let stored = opens(&[&expected]).expect("they are good");
+            for names in [&names, &stored] {
+                let held = names.hold();
+                prop_assert_eq!(names.len() as usize, expected.len());
+                for (number, text) in (0..).zip(&expected) {
+                    prop_assert_eq!((names.find(text), &*held.name(number)), (Some(number), *text));
+                    let order = held.order(number, 0);
+                    prop_assert_eq!(order, text.as_bytes().cmp(expected[0].as_bytes()));
+                }
+            }
+        }
     }
 
     #[test]

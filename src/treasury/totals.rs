@@ -96,7 +96,7 @@ impl Totals {
     pub fn shown(&mut self, artists: &Held<'_>) -> Shown {
         for artist in std::mem::take(&mut self.unshown) {
             let (id, currencies) = (artists.name(artist), self.artists[artist as usize].as_slice().into());
-            match self.shown.get_mut(id) {
+            match self.shown.get_mut(&*id) {
                 Some(shown) => *shown = currencies,
                 None => _ = self.shown.insert(id.into(), currencies),
             }

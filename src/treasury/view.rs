@@ -112,7 +112,7 @@ impl View {
                 return Err(damaged("money of an event that does not exist"));
             }
             events.push(EventRevenue {
-                event_id: names.name(event).to_owned(),
+                event_id: names.name(event).into_owned(),
                 event_name: self.event_names.get(&event).cloned(),
                 currency: Currency::from_number(currency).ok_or_else(|| damaged("a currency is none"))?,
                 revenue,

@@ -124,7 +124,7 @@ impl MetricsView {
         let mut weights: BTreeMap<String, u64> = BTreeMap::new();
         let names = self.words.genres.hold();
         for (genre, count) in plays {
-            *weights.entry(names.name(genre - 1).to_owned()).or_default() += count * parts;
+            *weights.entry(names.name(genre - 1).into_owned()).or_default() += count * parts;
         }
         drop(names);
         if ungiven > 0 {
@@ -148,11 +148,11 @@ impl MetricsView {
         let listed = cities.len() as u64;
         {
             let folded = self.words.cities.hold();
-            cities.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| folded.name(a.0).cmp(folded.name(b.0))));
+            cities.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| folded.order(a.0, b.0)));
         }
         cities.truncate(CITIES_LISTED);
         let spelled = self.words.city_spellings.hold();
-        let top = cities.into_iter().map(|(city, count)| (spelled.name(city).to_owned(), count)).collect();
+        let top = cities.into_iter().map(|(city, count)| (spelled.name(city).into_owned(), count)).collect();
         Ok(Reach { cities: listed, effective_cities, top })
     }
 }

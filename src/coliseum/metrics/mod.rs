@@ -32,6 +32,8 @@ pub use totals::Total;
 pub use view::{Bucket, Granularity, MetricsView, TopList, TopRow};
 pub use whole::{Part, What, When};
 
+use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -425,8 +427,11 @@ impl Metrics {
 }
 
 impl Ids for Held<'_> {
-    fn id(&self, number: u32) -> &str {
+    fn id(&self, number: u32) -> Cow<'_, str> {
         self.name(number)
+    }
+    fn order(&self, one: u32, other: u32) -> Ordering {
+        Held::order(self, one, other)
     }
 }
 

@@ -211,7 +211,7 @@ impl MetricsView {
         for series in metrics.chain(domains) {
             let metric = series.as_metric();
             let metric = metric.map(|(metric, currency)| {
-                (metric, currency.map(|number| Arc::from(self.words.currencies.hold().name(number))))
+                (metric, currency.map(|number| Arc::from(&*self.words.currencies.hold().name(number))))
             });
             let mut add = |minute: i64, count: u64, sum: i128| {
                 let bucket = buckets.entry(start_of(minute)).or_default();
@@ -376,7 +376,7 @@ fn top_rows(shown: &Shown, limit: usize, ids: &impl Ids) -> Vec<TopRow> {
             Some(above) if above.total.sum == total.sum => above.rank,
             _ => position,
         };
-        rows.push(TopRow { position, rank, number, id: ids.id(number).to_owned(), total });
+        rows.push(TopRow { position, rank, number, id: ids.id(number).into_owned(), total });
     }
     rows
 }

@@ -81,6 +81,6 @@ impl MetricsView {
     /// The currencies that money came in, by number.
     pub fn currencies(&self) -> Vec<String> {
         let names = self.words.currencies.hold();
-        (0..self.currencies_known).map(|number| names.name(number).to_owned()).collect()
+        (0..self.currencies_known).map(|number| names.name(number).into_owned()).collect()
     }
 }
