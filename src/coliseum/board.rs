@@ -68,34 +68,23 @@ pub(super) struct Moved {
 #[derive(Debug, Default)]
 pub struct Shown {
     base: Arc<Board>,
-    moved: Option<Arc<MovedOfView>>,
-    /// How many have moved since `base`, or more.
-    moved_len: usize,
+    /// What has moved since, from the oldest to the newest: sorted by number, and each less than half of the one before.
+    moved: Vec<Arc<Vec<Moved>>>,
     made: OnceLock<Arc<Board>>,
     is_looked_at: AtomicBool,
 }
 
-/// What moved in one view, behind what moved in those before it.
-#[derive(Debug)]
-struct MovedOfView {
-    moved: Vec<Moved>,
-    before: Option<Arc<MovedOfView>>,
-}
+/// More moves than these are not left to a reader for long: putting them together takes some milliseconds.
+const MOVED_MAX: usize = 1 << 15;
 
-/// More moves than these are not left to a reader for long: putting them together takes one or two milliseconds.
-const MOVED_MAX: usize = 8192;
-/// What a view counts for at least, so that few views hang together.
-const MOVED_PER_VIEW_MIN: usize = 16;
-
-/// The next view of each board that something moved on. Ready are those that somebody looked at, and of those that many
-/// have moved on the one furthest behind: a view takes no longer because all of them are.
+/// The next view of each board that something moved on, given by number. Ready are those that somebody looked at, and of
+/// those that many have moved on the one furthest behind: a view takes no longer because all of them are.
 pub(super) fn after<'b>(boards: impl Iterator<Item = (&'b mut Arc<Shown>, Vec<Moved>)>, ids: &impl Ids) {
     let mut furthest: Option<Arc<Shown>> = None;
     for (board, moved) in boards.filter(|(_, moved)| !moved.is_empty()) {
         *board = Arc::new(board.after(moved, ids));
-        if board.moved_len > furthest.as_ref().map_or(MOVED_MAX, |furthest| furthest.moved_len)
-            && board.made.get().is_none()
-        {
+        let most = furthest.as_ref().map_or(MOVED_MAX, |furthest| furthest.moved_len());
+        if board.made.get().is_none() && board.moved_len() > most {
             furthest = Some(Arc::clone(board));
         }
     }
@@ -112,33 +101,50 @@ impl Shown {
     }
 
     /// The board of the next view, ready where somebody looked at this one.
-    fn after(&self, moved: Vec<Moved>, ids: &impl Ids) -> Shown {
-        let (base, before, len) = match self.made.get() {
-            Some(made) => (made, None, 0),
-            None => (&self.base, self.moved.clone(), self.moved_len),
+    fn after(&self, mut moved: Vec<Moved>, ids: &impl Ids) -> Shown {
+        let (base, mut before) = match self.made.get() {
+            Some(made) => (made, Vec::new()),
+            None => (&self.base, self.moved.clone()),
         };
-        let moved_len = len + moved.len().max(MOVED_PER_VIEW_MIN);
-        let moved = Some(Arc::new(MovedOfView { moved, before }));
-        let next = Shown { base: Arc::clone(base), moved, moved_len, ..Shown::default() };
+        while let Some(last) = before.pop_if(|last| last.len() < 2 * moved.len()) {
+            moved = joined(&last, &moved);
+        }
+        before.push(Arc::new(moved));
+        let next = Shown { base: Arc::clone(base), moved: before, ..Shown::default() };
         if self.is_looked_at.load(Memory::Relaxed) {
             next.made(ids);
         }
         next
     }
 
+    fn moved_len(&self) -> usize {
+        self.moved.iter().map(|moved| moved.len()).sum()
+    }
+
     fn made(&self, ids: &impl Ids) -> &Arc<Board> {
         self.made.get_or_init(|| {
-            let mut views: Vec<&MovedOfView> = Vec::new();
-            let mut next = self.moved.as_deref();
-            while let Some(of_view) = next {
-                views.push(of_view);
-                next = of_view.before.as_deref();
-            }
-            let mut moved: Vec<Moved> = Vec::with_capacity(self.moved_len);
-            views.iter().rev().for_each(|of_view| moved.extend_from_slice(&of_view.moved));
-            Board::changed(&self.base, moved, ids).map_or_else(|| Arc::clone(&self.base), Arc::new)
+            let moved = self.moved.iter().rev().fold(Vec::new(), |newer, older| joined(older, &newer));
+            if moved.is_empty() { Arc::clone(&self.base) } else { Arc::new(self.base.changed(&moved, ids)) }
         })
     }
+}
+
+/// What moved in two spans of time, one after the other.
+fn joined(older: &[Moved], newer: &[Moved]) -> Vec<Moved> {
+    let mut all = Vec::with_capacity(older.len() + newer.len());
+    let mut newer = newer.iter().copied().peekable();
+    for first in older {
+        while let Some(only) = newer.next_if(|newer| newer.number < first.number) {
+            all.push(only);
+        }
+        match newer.next_if(|newer| newer.number == first.number) {
+            Some(last) if last.new == first.old => {}
+            Some(last) => all.push(Moved { new: last.new, ..*first }),
+            None => all.push(*first),
+        }
+    }
+    all.extend(newer);
+    all
 }
 
 impl Board {
@@ -188,22 +194,8 @@ impl Board {
         }
     }
 
-    /// The board after some moves, those of one number in their order; chunks that they do not touch are shared. `None`
-    /// where nothing has moved in the end.
-    fn changed(&self, mut moved: Vec<Moved>, ids: &impl Ids) -> Option<Board> {
-        // Stable: the first move of a number says where it was, the last one where it is.
-        moved.sort_by_key(|moved| moved.number);
-        moved.dedup_by(|later, first| {
-            let is_same = later.number == first.number;
-            if is_same {
-                first.new = later.new;
-            }
-            is_same
-        });
-        moved.retain(|moved| moved.old != moved.new);
-        if moved.is_empty() {
-            return None;
-        }
+    /// The board after some moves, one of each number; chunks that they do not touch are shared.
+    fn changed(&self, moved: &[Moved], ids: &impl Ids) -> Board {
         let sorted = |score: fn(&Moved) -> i128| {
             let places = moved.iter().map(|moved| Place { score: score(moved), number: moved.number });
             let mut places: Vec<Place> = places.filter(|place| place.score != 0).collect();
@@ -230,7 +222,7 @@ impl Board {
         }
         chunks.iter().for_each(|chunk| next.keep(chunk));
         next.merge(&[], removed, inserted, ids);
-        Some(next.finish())
+        next.finish()
     }
 }
 
@@ -387,33 +379,34 @@ mod tests {
         let first = Shown::default().after(vec![Moved { number: 1, old: 0, new: 5 }], &ids);
         assert!(first.made.get().is_none(), "nobody has looked");
         let second = first.after(vec![Moved { number: 2, old: 0, new: 7 }], &ids);
-        assert!(second.made.get().is_none() && second.moved_len == 2 * MOVED_PER_VIEW_MIN);
+        assert!(second.made.get().is_none() && second.moved_len() == 2);
         second.board(&ids);
         let third = second.after(vec![Moved { number: 1, old: 5, new: 8 }], &ids);
-        assert!(third.made.get().is_some() && third.moved.is_some());
+        assert!(third.made.get().is_some() && third.moved_len() == 1);
         let fourth = third.after(vec![Moved { number: 1, old: 8, new: 9 }], &ids);
-        assert!(
-            fourth.made.get().is_none() && fourth.moved_len == MOVED_PER_VIEW_MIN,
-            "nobody has looked at the third"
-        );
+        assert!(fourth.made.get().is_none() && fourth.moved_len() == 1, "nobody has looked at the third");
     }
 
     #[test]
     fn of_boards_that_nobody_reads_one_is_made_in_a_view_before_moves_are_many() {
-        let ids = ids(9000);
+        const COUNT: u32 = 3 * MOVED_MAX as u32;
+        let ids = ids(COUNT);
         let mut boards: [Arc<Shown>; 3] = Default::default();
-        for round in 0..20 {
-            let moved = || (0..3000).map(|number| Moved { number, old: round, new: round + 1 }).collect();
-            let before = boards.clone();
+        for round in 0..30u32 {
+            // Each the same score in the end.
+            let numbers = || (0..COUNT).filter(move |number| (number + round) % 10 == 0);
+            let before = i128::from(round / 10);
+            let moved = || numbers().map(|number| Moved { number, old: before, new: before + 1 }).collect();
+            let behind = boards.clone();
             after(boards.iter_mut().map(|board| (board, moved())), &ids);
-            assert!(before.iter().all(|board| board.made.get().is_none() || board.moved_len > MOVED_MAX));
+            assert!(behind.iter().all(|board| board.made.get().is_none() || board.moved_len() > MOVED_MAX));
             assert!(boards.iter().filter(|board| board.made.get().is_some()).count() <= 1);
-            assert!(boards.iter().all(|board| board.moved_len <= MOVED_MAX + boards.len() * 3000));
+            assert!(boards.iter().all(|board| board.moved_len() <= MOVED_MAX + boards.len() * numbers().count()));
         }
         for board in &boards {
-            assert_eq!(board.board(&ids).len(), 3000);
-            assert_eq!(board.board(&ids).count_above(19), 3000);
-            assert_eq!(board.board(&ids).count_above(20), 0);
+            assert_eq!(board.board(&ids).len(), COUNT as usize);
+            assert_eq!(board.board(&ids).count_above(2), COUNT as usize);
+            assert_eq!(board.board(&ids).count_above(3), 0);
         }
     }
 
@@ -422,7 +415,7 @@ mod tests {
         let ids = ids(5000);
         let all = (0..5000).map(|number| Place { score: i128::from(number) + 1, number });
         let board = Board::of(all, &ids);
-        let next = board.changed(vec![Moved { number: 4990, old: 4991, new: 4992 }], &ids).expect("it has moved");
+        let next = board.changed(&[Moved { number: 4990, old: 4991, new: 4992 }], &ids);
         let shared = |chunk: &Chunk| board.chunks.iter().any(|old| Arc::ptr_eq(&old.places, &chunk.places));
         assert_eq!(next.chunks.iter().filter(|chunk| !shared(chunk)).count(), 1);
     }

@@ -7,7 +7,7 @@
 //! exactly the rows between the old and the new place of each edge.
 
 use super::artists::ArtistNo;
-use crate::units::{Domain, MINUTES_PER_DAY, MicroPoints, Minute, Window};
+use crate::units::{MINUTES_PER_DAY, Minute, Window};
 
 /// Micro-points in the order A, T, G, C.
 pub type Sums = [i128; 4];
@@ -62,6 +62,9 @@ pub struct Totals {
     sums: [Sums; SLOTS],
 }
 
+/// The scores in the slots of now, or in those of one day earlier.
+pub type HalfOfTotals = [Sums; SLOTS / 2];
+
 impl Totals {
     /// At [`MINUTE_LAST`], when every row is older than every window: what `open` starts from.
     pub fn at_last_minute(alltime: Sums) -> Totals {
@@ -70,11 +73,13 @@ impl Totals {
         totals.sums[previous_slot(Window::AllTime)] = alltime;
         totals
     }
+    /// Now, and one day earlier.
+    pub fn halves(&self) -> [&HalfOfTotals; 2] {
+        let (halves, _) = self.sums.as_chunks::<{ SLOTS / 2 }>();
+        [&halves[0], &halves[1]]
+    }
     pub fn alltime(&self) -> &Sums {
         &self.sums[current_slot(Window::AllTime)]
-    }
-    pub fn slot(&self, slot: usize, domain: Domain) -> MicroPoints {
-        MicroPoints::new(self.sums[slot][domain.index()])
     }
     pub fn add(&mut self, slots: [bool; SLOTS], deltas: &Sums) {
         for (sums, counts) in self.sums.iter_mut().zip(slots) {

@@ -47,7 +47,7 @@ use crate::event::{Facts, Flow, Metric};
 use crate::passport::{Entry, Parsed};
 use crate::projection::names::Names;
 use crate::projection::{ApplyError, Projection, StoreError};
-use crate::units::{Domain, Minute, Seq, Timestamp};
+use crate::units::{Minute, Seq, Timestamp};
 
 use artists::Artists;
 use board::Moved;
@@ -57,11 +57,11 @@ use flush::Changes;
 use ledger::Unflushed;
 use lineup::Lineup;
 use metrics::{Counted, Fan, Metrics};
-use minutes::{EDGES, MINUTE_LAST, SLOTS, Sums, Totals, slots_of};
+use minutes::{EDGES, HalfOfTotals, MINUTE_LAST, SLOTS, Sums, Totals, slots_of};
 use rules::attendance_rule;
 use scoring::{Score, Verdict, judge};
 use tables::{ALLTIME, ALLTIME_CHUNK, ARTISTS, EVENT_IDS, EVENTS, META, META_FLUSHES, META_UNCONVERTED, failed};
-use view::Boards;
+use view::{Boards, Scores};
 
 /// The fold.
 pub struct Coliseum {
@@ -82,7 +82,7 @@ pub struct Coliseum {
     /// Kept for its memory: whom one event credits.
     credited: Vec<ArtistNo>,
     /// As of the last view.
-    shown_scores: imbl::Vector<Totals>,
+    shown_scores: Scores,
     shown_boards: Boards,
 }
 
@@ -167,7 +167,7 @@ impl Projection for Coliseum {
             unflushed: Unflushed::default(),
             dirty: Dirty::default(),
             credited: Vec::new(),
-            shown_scores: imbl::Vector::new(),
+            shown_scores: Scores::default(),
             shown_boards: Default::default(),
         };
         coliseum.load(&database)?;
@@ -513,25 +513,30 @@ impl Coliseum {
     /// Brings the shown scores and boards up to date; boards that nothing moved on are shared.
     fn publish(&mut self) {
         let mut moved: [[Vec<Moved>; 4]; SLOTS] = Default::default();
-        for number in self.dirty.shown.take() {
-            let artist = ArtistNo::new(number);
-            let new = &self.totals[artist.index()];
-            while self.shown_scores.len() <= artist.index() {
-                self.shown_scores.push_back(Totals::default());
-            }
-            let old = &self.shown_scores[artist.index()];
-            if old == new {
-                continue;
-            }
-            for (slot, moved) in moved.iter_mut().enumerate() {
-                for domain in Domain::ALL {
-                    let score = |totals: &Totals| totals.slot(slot, domain).get();
-                    if score(old) != score(new) {
-                        moved[domain.index()].push(Moved { number, old: score(old), new: score(new) });
-                    }
+        let dirty = self.dirty.shown.take();
+        for &number in &dirty {
+            let artist = number as usize;
+            let halves = self.shown_scores.halves.iter_mut().zip(self.totals[artist].halves());
+            for ((shown, new), moved) in halves.zip(moved.chunks_mut(SLOTS / 2)) {
+                while shown.len() <= artist {
+                    shown.push_back(HalfOfTotals::default());
                 }
+                let old = &shown[artist];
+                if old == new {
+                    continue;
+                }
+                let scores = old.as_flattened().iter().zip(new.as_flattened());
+                for (moved, (&old, &new)) in moved.as_flattened_mut().iter_mut().zip(scores) {
+                    if old == new {
+                        continue;
+                    }
+                    if moved.is_empty() {
+                        moved.reserve(dirty.len());
+                    }
+                    moved.push(Moved { number, old, new });
+                }
+                shown[artist] = *new;
             }
-            self.shown_scores[artist.index()] = *new;
         }
         let boards = self.shown_boards.iter_mut().flatten();
         board::after(boards.zip(moved.into_iter().flatten()), self.artists.ids());

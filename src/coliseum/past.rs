@@ -6,7 +6,7 @@
 use super::artists::{ArtistNo, Cards};
 use super::board::{Board, Place};
 use super::minutes::{MINUTE_FIRST, MINUTE_LAST, Sums, current_slot};
-use super::view::{Leaderboard, Scores, View};
+use super::view::{Leaderboard, ScoresOf, View};
 use crate::projection::StoreError;
 use crate::units::{Domain, MINUTES_PER_DAY, Minute, Timestamp, Window};
 
@@ -33,7 +33,7 @@ impl PastBoard {
             board: &self.board,
             previous: &self.previous,
             cards: &self.cards,
-            scores: Scores::Past(&self.scores),
+            scores: ScoresOf::Past(&self.scores),
         }
     }
 }
@@ -79,9 +79,9 @@ impl View {
             }
             None => {
                 self.ledger.rows(end + 1, MINUTE_LAST, &mut |artist, sums| sum(artist, sums, -1))?;
-                for (artist, totals) in self.scores.iter().enumerate() {
-                    let alltime = totals.slot(current_slot(Window::AllTime), domain);
-                    add(ArtistNo::new(artist as u32), alltime.get());
+                for artist in 0..self.scores.len() {
+                    let alltime = self.scores.score(artist, current_slot(Window::AllTime), domain);
+                    add(ArtistNo::new(artist as u32), alltime);
                 }
             }
         }

@@ -12,7 +12,7 @@ use super::events::Listed;
 use super::ledger::Ledger;
 use super::lineup::{Lineup, Stay};
 use super::metrics::MetricsView;
-use super::minutes::{SLOTS, Totals, current_slot, previous_slot};
+use super::minutes::{HalfOfTotals, SLOTS, current_slot, previous_slot};
 use super::rules::{Rules, attendance_rule};
 use super::scoring::{Mutation, Score, Verdict, judge};
 use crate::event::Facts;
@@ -27,7 +27,7 @@ pub struct View {
     pub(super) rules: Arc<Rules>,
     pub(super) numbers: imbl::HashMap<Arc<str>, ArtistNo>,
     pub(super) cards: Cards,
-    pub(super) scores: imbl::Vector<Totals>,
+    pub(super) scores: Scores,
     pub(super) boards: Boards,
     pub(super) listed: imbl::HashMap<Arc<str>, Listed>,
     pub(super) events_of: imbl::HashMap<ArtistNo, imbl::Vector<Arc<str>>>,
@@ -35,6 +35,21 @@ pub struct View {
     pub(super) unconverted: u64,
     pub(super) metrics: MetricsView,
     pub(super) ledger: Ledger,
+}
+
+/// By artist: now, and one day earlier, which rarely changes.
+#[derive(Clone, Default)]
+pub(super) struct Scores {
+    pub halves: [imbl::Vector<HalfOfTotals>; 2],
+}
+
+impl Scores {
+    pub fn len(&self) -> usize {
+        self.halves[0].len()
+    }
+    pub fn score(&self, artist: usize, slot: usize, domain: Domain) -> i128 {
+        self.halves[slot / (SLOTS / 2)][artist][slot % (SLOTS / 2)][domain.index()]
+    }
 }
 
 /// By slot and domain: the twelve boards, and the same twelve one day earlier.
@@ -67,13 +82,13 @@ pub struct Leaderboard<'v> {
     pub(super) board: &'v Board,
     pub(super) previous: &'v Board,
     pub(super) cards: &'v Cards,
-    pub(super) scores: Scores<'v>,
+    pub(super) scores: ScoresOf<'v>,
 }
 
 #[derive(Clone, Copy)]
-pub(super) enum Scores<'v> {
+pub(super) enum ScoresOf<'v> {
     Live {
-        scores: &'v imbl::Vector<Totals>,
+        scores: &'v Scores,
         domain: Domain,
         window: Window,
     },
@@ -81,14 +96,14 @@ pub(super) enum Scores<'v> {
     Past(&'v [[i128; 2]]),
 }
 
-impl Scores<'_> {
+impl ScoresOf<'_> {
     fn of(&self, artist: ArtistNo) -> [i128; 2] {
         match self {
-            Scores::Live { scores, domain, window } => {
-                let totals = &scores[artist.index()];
-                [current_slot(*window), previous_slot(*window)].map(|slot| totals.slot(slot, *domain).get())
+            ScoresOf::Live { scores, domain, window } => {
+                let slots = [current_slot(*window), previous_slot(*window)];
+                slots.map(|slot| scores.score(artist.index(), slot, *domain))
             }
-            Scores::Past(scores) => scores[artist.index()],
+            ScoresOf::Past(scores) => scores[artist.index()],
         }
     }
 }
@@ -192,11 +207,11 @@ impl View {
         &self.cards
     }
     pub fn score(&self, artist: ArtistNo, domain: Domain, window: Window) -> MicroPoints {
-        self.scores[artist.index()].slot(current_slot(window), domain)
+        MicroPoints::new(self.scores.score(artist.index(), current_slot(window), domain))
     }
     /// The same window's score one day earlier.
     pub fn previous_score(&self, artist: ArtistNo, domain: Domain, window: Window) -> MicroPoints {
-        self.scores[artist.index()].slot(previous_slot(window), domain)
+        MicroPoints::new(self.scores.score(artist.index(), previous_slot(window), domain))
     }
     /// One of the twelve boards.
     pub fn board(&self, domain: Domain, window: Window) -> Leaderboard<'_> {
@@ -205,7 +220,7 @@ impl View {
             board: board(current_slot(window)),
             previous: board(previous_slot(window)),
             cards: &self.cards,
-            scores: Scores::Live { scores: &self.scores, domain, window },
+            scores: ScoresOf::Live { scores: &self.scores, domain, window },
         }
     }
 

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::projection::Changes as _;
-use crate::units::{MicroPoints, Window};
+use crate::units::{Domain, MicroPoints, Window};
 use model::{Change, Line, Model, Stored, test_rules};
 use steps::{At, Step, step};
 
