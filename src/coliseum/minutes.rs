@@ -43,6 +43,9 @@ pub const EDGES: [Edge; 5] = [
 pub const MINUTE_FIRST: i64 = -(1 << 40);
 pub const MINUTE_LAST: i64 = 1 << 40;
 
+/// The slots of rows that are older than every window.
+const SLOTS_OF_OLD: [bool; SLOTS] = [false, false, true, false, false, true];
+
 /// The slots that a row of `minute` counts in when it is `now`.
 pub fn slots_of(minute: i64, now: i64) -> [bool; SLOTS] {
     let mut counts = [1i8, 1, 1, 0, 0, 0];
@@ -66,12 +69,22 @@ pub struct Totals {
 pub type HalfOfTotals = [Sums; SLOTS / 2];
 
 impl Totals {
-    /// At [`MINUTE_LAST`], when every row is older than every window: what `open` starts from.
-    pub fn at_last_minute(alltime: Sums) -> Totals {
+    /// Of rows that are older than every window.
+    pub fn of_old(alltime: Sums) -> Totals {
         let mut totals = Totals::default();
         totals.sums[current_slot(Window::AllTime)] = alltime;
         totals.sums[previous_slot(Window::AllTime)] = alltime;
         totals
+    }
+    /// Makes of a row that was taken for an old one what it is: in these slots.
+    pub fn correct(&mut self, slots: [bool; SLOTS], deltas: &Sums) {
+        for ((sums, counts), counted) in self.sums.iter_mut().zip(slots).zip(SLOTS_OF_OLD) {
+            match (counted, counts) {
+                (false, true) => add(sums, deltas),
+                (true, false) => add(sums, &deltas.map(|delta| -delta)),
+                _ => {}
+            }
+        }
     }
     /// Now, and one day earlier.
     pub fn halves(&self) -> [&HalfOfTotals; 2] {
@@ -191,6 +204,16 @@ mod tests {
         #[test]
         fn slots_are_those_of_the_contract(m in -100_000i64..100_000, age in -10i64..50_000) {
             prop_assert_eq!(slots_of(m - age, m), by_the_contract(m - age, m));
+        }
+
+        #[test]
+        fn a_row_that_was_taken_for_an_old_one_is_corrected(m in -100_000i64..100_000, age in -10i64..50_000) {
+            let (slots, deltas) = (slots_of(m - age, m), [1, -2, 3, 0]);
+            let mut totals = Totals::of_old(deltas);
+            totals.correct(slots, &deltas);
+            let mut expected = Totals::default();
+            expected.add(slots, &deltas);
+            prop_assert_eq!(totals, expected);
         }
 
         #[test]

@@ -156,7 +156,7 @@ impl Projection for Coliseum {
         let mut coliseum = Coliseum {
             database: database.clone(),
             rules: Arc::new(setup.clone()),
-            minute: MINUTE_LAST,
+            minute: now.minute().get(),
             artists: Artists::default(),
             totals: Vec::new(),
             events: Events::new(Names::open(&database, EVENT_IDS)?),
@@ -171,7 +171,8 @@ impl Projection for Coliseum {
             shown_boards: Default::default(),
         };
         coliseum.load(&database)?;
-        coliseum.tick(now)?;
+        coliseum.enter_windows(now.minute())?;
+        coliseum.metrics.tick(&database, now.minute())?;
         Ok(coliseum)
     }
 
@@ -204,7 +205,7 @@ impl Projection for Coliseum {
                 None => unknown = true,
             })?;
             if unknown {
-                return Err(StoreError("the coliseum tables: a row names an artist that does not exist".into()));
+                return Err(unknown_artist());
             }
         }
         self.minute = to;
@@ -269,8 +270,32 @@ impl Projection for Coliseum {
     }
 }
 
+fn unknown_artist() -> StoreError {
+    StoreError("the coliseum tables: a row names an artist that does not exist".into())
+}
+
 impl Coliseum {
-    /// Reads everything that lives in memory; the totals are those of the end of time, where no window holds a row.
+    /// Takes into the windows of a minute the rows that the totals have as older than all of them.
+    fn enter_windows(&mut self, now: Minute) -> Result<(), StoreError> {
+        let ledger = self.unflushed.ledger(self.database.begin_read().map(Arc::new).map_err(failed));
+        let mut last = MINUTE_LAST;
+        for edge in &EDGES {
+            let first = now.get() - edge.age_minutes + 1;
+            let slots = slots_of(first, now.get());
+            let mut unknown = false;
+            ledger.rows(first, last, &mut |artist, sums| match self.totals.get_mut(artist.index()) {
+                Some(totals) => totals.correct(slots, sums),
+                None => unknown = true,
+            })?;
+            if unknown {
+                return Err(unknown_artist());
+            }
+            last = first - 1;
+        }
+        Ok(())
+    }
+
+    /// Reads everything that lives in memory; the totals have all rows as older than every window.
     fn load(&mut self, database: &redb::Database) -> Result<(), StoreError> {
         let transaction = database.begin_read().map_err(failed)?;
         let meta = transaction.open_table(META).map_err(failed)?;
@@ -292,8 +317,7 @@ impl Coliseum {
                 return Err(gap());
             }
             self.totals.resize(start, Totals::default());
-            self.totals
-                .extend(flush::decode_alltime(chunk.value(), sums.value())?.into_iter().map(Totals::at_last_minute));
+            self.totals.extend(flush::decode_alltime(chunk.value(), sums.value())?.into_iter().map(Totals::of_old));
         }
         if self.totals.len() > self.artists.len() {
             return Err(gap());

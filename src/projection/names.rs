@@ -98,10 +98,30 @@ impl<'n> Name<'n> {
     }
 }
 
-/// The UUID that a name says in the one form in which it can be said again.
+/// The UUID that a name says in the one form in which it can be said again: lower-case digits in five groups. Beside the
+/// library, which reads other forms too, this costs little: a start asks it of every name.
 fn uuid_of(name: &str) -> Option<Uuid> {
-    let is_plain = name.len() == Hyphenated::LENGTH && !name.bytes().any(|byte| byte.is_ascii_uppercase());
-    if is_plain { Uuid::try_parse(name).ok() } else { None }
+    let letters: &[u8; Hyphenated::LENGTH] = name.as_bytes().try_into().ok()?;
+    if [letters[8], letters[13], letters[18], letters[23]] != [b'-'; 4] {
+        return None;
+    }
+    let mut digits = [0; 32];
+    digits[..8].copy_from_slice(&letters[..8]);
+    digits[8..12].copy_from_slice(&letters[9..13]);
+    digits[12..16].copy_from_slice(&letters[14..18]);
+    digits[16..20].copy_from_slice(&letters[19..23]);
+    digits[20..].copy_from_slice(&letters[24..]);
+    // Without a branch a letter, so that many are looked at in one step.
+    let mut all_are = true;
+    for digit in &mut digits {
+        all_are &= matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+        *digit = (*digit & 0xf) + 9 * (*digit >> 6);
+    }
+    let mut bytes = [0; 16];
+    for (byte, [high, low]) in bytes.iter_mut().zip(digits.as_chunks().0) {
+        *byte = high << 4 | low;
+    }
+    if all_are { Some(Uuid::from_bytes(bytes)) } else { None }
 }
 
 /// A number by the hash of its name, of which a part is kept: a table that grows reads no text, and a name that is looked up
@@ -201,7 +221,7 @@ impl Names {
         let hash = inner.hash(name);
         let found = inner.find_hashed(name, hash);
         drop(inner);
-        found.unwrap_or_else(|| self.inner.write().push(name, hash))
+        found.unwrap_or_else(|| self.inner.write().push(&NewName { name, uuid: uuid_of(name), hash }))
     }
     /// For many lookups in a row.
     pub fn hold(&self) -> Held<'_> {
@@ -252,6 +272,13 @@ impl Held<'_> {
 #[doc(hidden)]
 pub fn is_names(bytes: &[u8]) -> bool {
     Inner::new().read(0, bytes).is_ok()
+}
+
+/// A name that has no number yet.
+struct NewName<'n> {
+    name: &'n str,
+    uuid: Option<Uuid>,
+    hash: u32,
 }
 
 /// Names that are taken from a stored value at once.
@@ -317,28 +344,31 @@ impl Inner {
         if first as usize != self.places.len() {
             return Err(damaged());
         }
-        let mut names: Vec<(&str, u32)> = Vec::with_capacity(NAMES_AT_ONCE);
+        let mut names: Vec<NewName<'_>> = Vec::with_capacity(NAMES_AT_ONCE);
         each_name(first, value, &mut |name| {
-            names.push((name, self.hash(name)));
+            names.push(self.new_name(name));
             if names.len() < NAMES_AT_ONCE { Ok(()) } else { self.take(&mut names) }
         })?;
         self.take(&mut names)
     }
 
-    fn take(&mut self, names: &mut Vec<(&str, u32)>) -> Result<(), StoreError> {
+    fn take(&mut self, names: &mut Vec<NewName<'_>>) -> Result<(), StoreError> {
         // First to where each of them goes, so that the waits for memory overlap.
-        for (_, hash) in &*names {
-            black_box(self.numbers.find(Slot::spread(*hash), |slot| slot.hash == *hash));
+        for new in &*names {
+            black_box(self.numbers.find(Slot::spread(new.hash), |slot| slot.hash == new.hash));
         }
-        for (name, hash) in names.drain(..) {
-            if self.find_hashed(name, hash).is_some() {
+        for new in names.drain(..) {
+            if self.find_hashed(new.name, new.hash).is_some() {
                 return Err(damaged());
             }
-            self.push(name, hash);
+            self.push(&new);
         }
         Ok(())
     }
 
+    fn new_name<'n>(&self, name: &'n str) -> NewName<'n> {
+        NewName { name, uuid: uuid_of(name), hash: self.hash(name) }
+    }
     fn hash(&self, name: &str) -> u32 {
         self.hasher.hash_one(name) as u32
     }
@@ -353,19 +383,20 @@ impl Inner {
     }
 
     /// Takes the next number for a name that has none.
-    fn push(&mut self, name: &str, hash: u32) -> u32 {
+    fn push(&mut self, new: &NewName<'_>) -> u32 {
         let number = u32::try_from(self.places.len()).expect("numbers are 32 bits");
-        self.places.push(match uuid_of(name) {
+        self.places.push(match new.uuid {
             Some(uuid) => {
                 self.uuids.push(uuid);
                 Place::uuid(self.uuids.len() - 1)
             }
             None => {
-                self.text.push_str(name);
+                self.text.push_str(new.name);
                 self.ends.push(self.text.len());
                 Place::text(self.ends.len() - 1)
             }
         });
+        let hash = new.hash;
         self.numbers.insert_unique(Slot::spread(hash), Slot { hash, number }, |slot| Slot::spread(slot.hash));
         number
     }

@@ -21,7 +21,7 @@ const LISTED_MAX: usize = 2 * LIST_LIMIT_MAX;
 pub(super) const MADE_ANEW_SHARE: u64 = 4;
 
 /// A subject and its total.
-type Listed = (u32, Total);
+pub(super) type Listed = (u32, Total);
 
 /// What readers get.
 pub struct Shown {
@@ -155,30 +155,35 @@ impl Top {
 }
 
 /// The first [`LISTED`] of many, and the last of them where there are more.
+#[derive(Default)]
 pub(super) struct First {
     listed: Vec<Listed>,
     last: Option<Place>,
 }
 
 impl First {
-    /// Goes through all of them once and keeps few: twice as many as are listed at most, and the better half of them whenever
-    /// they are full. Of those that share the last sum, which may be most, each is compared once with the last one.
+    /// Goes through all of them once and keeps few.
     pub fn of(all: impl Iterator<Item = Listed>, ids: &impl Ids) -> First {
-        let mut first = First { listed: Vec::new(), last: None };
-        for listed in all {
-            if first.last.is_some_and(|last| place(&listed).cmp(&last, ids) == Ordering::Greater) {
-                continue;
-            }
-            first.listed.push(listed);
-            if first.listed.len() == 2 * LISTED {
-                first.cut(ids);
-            }
-        }
+        let mut first = First::default();
+        all.for_each(|listed| first.take(listed, ids));
         first.cut(ids);
         first
     }
 
-    fn cut(&mut self, ids: &impl Ids) {
+    /// Takes one of many: twice as many as are listed are kept at most, and the better half of them whenever they are full.
+    /// Of those that share the last sum, which may be most, each is compared once with the last one.
+    pub fn take(&mut self, listed: Listed, ids: &impl Ids) {
+        if self.last.is_some_and(|last| place(&listed).cmp(&last, ids) == Ordering::Greater) {
+            return;
+        }
+        self.listed.push(listed);
+        if self.listed.len() == 2 * LISTED {
+            self.cut(ids);
+        }
+    }
+
+    /// To be called when all are taken.
+    pub fn cut(&mut self, ids: &impl Ids) {
         if self.listed.len() > LISTED {
             let by_place = |a: &Listed, b: &Listed| place(a).cmp(&place(b), ids);
             let (_, last, _) = self.listed.select_nth_unstable_by(LISTED - 1, by_place);

@@ -113,6 +113,8 @@ pub(super) struct Column {
     unflushed: Vec<u32>,
     /// Those that a top list may have to take, move or drop.
     unshown: Vec<u32>,
+    /// The top lists are not those of what was restored.
+    is_restored: bool,
     /// `known` as of the last view.
     shown_known: [u64; 3],
     tops: [Top; 3],
@@ -127,6 +129,7 @@ impl Column {
             known: [0; 3],
             unflushed: Vec::new(),
             unshown: Vec::new(),
+            is_restored: false,
             shown_known: [0; 3],
             tops: Default::default(),
         }
@@ -150,6 +153,20 @@ impl Column {
             let sum = if self.sum_is_count { i128::from(count) } else { self.sums.get(subject)[at] };
             (subject, Total { count: u64::from(count), sum })
         })
+    }
+
+    /// The first of all windows, in one pass over all subjects.
+    fn firsts(&self, ids: &impl Ids) -> [First; 3] {
+        let mut firsts: [First; 3] = Default::default();
+        for (subject, cell) in self.cells.all().filter(|(_, cell)| cell.counts != [0; 3]) {
+            for (first, total) in firsts.iter_mut().zip(self.totals(subject, cell)) {
+                if total.count > 0 {
+                    first.take((subject, total), ids);
+                }
+            }
+        }
+        firsts.iter_mut().for_each(|first| first.cut(ids));
+        firsts
     }
 
     fn add(&mut self, subject: u32, effect: Effect, count: u64, sum: i128) {
@@ -184,10 +201,7 @@ impl Column {
         let cell = self.cells.at(subject);
         let before = std::mem::replace(&mut cell.counts[window], count);
         self.known[window] = self.known[window].wrapping_add_signed(i64::from(count > 0) - i64::from(before > 0));
-        if cell.flags & UNSHOWN == 0 {
-            cell.flags |= UNSHOWN;
-            self.unshown.push(subject);
-        }
+        self.is_restored = true;
         if !self.sum_is_count {
             let mut sums = self.sums.get(subject);
             sums[window] = sum;
@@ -197,13 +211,14 @@ impl Column {
 
     /// Brings the top lists up to date; `None` where nothing has changed.
     pub fn update_tops(&mut self, ids: &impl Ids) -> Option<[Shown; 3]> {
-        if self.unshown.is_empty() && self.shown_known == self.known {
+        let is_restored = std::mem::take(&mut self.is_restored);
+        if self.unshown.is_empty() && self.shown_known == self.known && !is_restored {
             return None;
         }
         self.shown_known = self.known;
         let changed = std::mem::take(&mut self.unshown);
         let known = self.known.iter().max().copied().unwrap_or(0);
-        let is_made_anew = changed.len() as u64 > known / MADE_ANEW_SHARE;
+        let is_made_anew = is_restored || changed.len() as u64 > known / MADE_ANEW_SHARE;
         for &subject in &changed {
             let cell = self.cells.at(subject);
             cell.flags &= !UNSHOWN;
@@ -221,9 +236,12 @@ impl Column {
                 self.cells.at(subject).flags = flags;
             }
         }
+        let mut firsts = if is_made_anew { self.firsts(ids).map(Some) } else { [const { None }; 3] };
         for window in Window::ALL {
             let top = &self.tops[window.index()];
-            let first = if is_made_anew || top.is_too_short(self.known(window)) {
+            let first = if let Some(first) = firsts[window.index()].take() {
+                first
+            } else if top.is_too_short(self.known(window)) {
                 First::of(self.counted(window), ids)
             } else if top.is_too_long() {
                 First::of(top.all().iter().copied(), ids)
