@@ -19,6 +19,7 @@ mod events;
 mod flush;
 mod ledger;
 pub mod lineup;
+mod load;
 pub mod metrics;
 pub mod minutes;
 mod pages;
@@ -41,11 +42,10 @@ pub use view::{Credit, Leaderboard, Standing, View};
 
 use std::sync::Arc;
 
-use redb::{ReadableDatabase, ReadableTable};
+use redb::ReadableDatabase;
 
 use crate::event::{Facts, Flow, Metric};
 use crate::passport::{Entry, Parsed};
-use crate::projection::names::Names;
 use crate::projection::{ApplyError, Projection, StoreError};
 use crate::units::{Minute, Seq, Timestamp};
 
@@ -56,11 +56,12 @@ use events::{Attendance, EventNo, Events};
 use flush::Changes;
 use ledger::Unflushed;
 use lineup::Lineup;
+use load::Loaded;
 use metrics::{Counted, Fan, Metrics};
-use minutes::{EDGES, HalfOfTotals, MINUTE_LAST, SLOTS, Sums, Totals, slots_of};
+use minutes::{EDGES, HalfOfTotals, SLOTS, Sums, Totals, slots_of};
 use rules::attendance_rule;
 use scoring::{Score, Verdict, judge};
-use tables::{ALLTIME, ALLTIME_CHUNK, ARTISTS, EVENT_IDS, EVENTS, META, META_FLUSHES, META_UNCONVERTED, failed};
+use tables::{ALLTIME_CHUNK, failed};
 use view::{Boards, Scores};
 
 /// The fold.
@@ -152,28 +153,10 @@ impl Projection for Coliseum {
     }
 
     fn open(database: Arc<redb::Database>, setup: &Rules, now: Timestamp) -> Result<Coliseum, StoreError> {
-        tables::create(&database)?;
-        let mut coliseum = Coliseum {
-            database: database.clone(),
-            rules: Arc::new(setup.clone()),
-            minute: now.minute().get(),
-            artists: Artists::default(),
-            totals: Vec::new(),
-            events: Events::new(Names::open(&database, EVENT_IDS)?),
-            metrics: Metrics::open(&database, now.minute())?,
-            base_currency: setup.base_currency().into(),
-            entitlements: Entitlements::default(),
-            unconverted: 0,
-            unflushed: Unflushed::default(),
-            dirty: Dirty::default(),
-            credited: Vec::new(),
-            shown_scores: Scores::default(),
-            shown_boards: Default::default(),
-        };
-        coliseum.load(&database)?;
-        coliseum.enter_windows(now.minute())?;
-        coliseum.metrics.tick(&database, now.minute())?;
-        Ok(coliseum)
+        Coliseum::load(database, setup, now, false)
+    }
+    fn open_on_threads(database: Arc<redb::Database>, setup: &Rules, now: Timestamp) -> Result<Coliseum, StoreError> {
+        Coliseum::load(database, setup, now, true)
     }
 
     fn look_ahead(&mut self, entries: &[Parsed<'_>]) {
@@ -205,7 +188,7 @@ impl Projection for Coliseum {
                 None => unknown = true,
             })?;
             if unknown {
-                return Err(unknown_artist());
+                return Err(load::unknown_artist());
             }
         }
         self.minute = to;
@@ -270,72 +253,41 @@ impl Projection for Coliseum {
     }
 }
 
-fn unknown_artist() -> StoreError {
-    StoreError("the coliseum tables: a row names an artist that does not exist".into())
-}
-
 impl Coliseum {
-    /// Takes into the windows of a minute the rows that the totals have as older than all of them.
-    fn enter_windows(&mut self, now: Minute) -> Result<(), StoreError> {
-        let ledger = self.unflushed.ledger(self.database.begin_read().map(Arc::new).map_err(failed));
-        let mut last = MINUTE_LAST;
-        for edge in &EDGES {
-            let first = now.get() - edge.age_minutes + 1;
-            let slots = slots_of(first, now.get());
-            let mut unknown = false;
-            ledger.rows(first, last, &mut |artist, sums| match self.totals.get_mut(artist.index()) {
-                Some(totals) => totals.correct(slots, sums),
-                None => unknown = true,
-            })?;
-            if unknown {
-                return Err(unknown_artist());
-            }
-            last = first - 1;
-        }
-        Ok(())
-    }
-
-    /// Reads everything that lives in memory; the totals have all rows as older than every window.
-    fn load(&mut self, database: &redb::Database) -> Result<(), StoreError> {
-        let transaction = database.begin_read().map_err(failed)?;
-        let meta = transaction.open_table(META).map_err(failed)?;
-        self.unflushed = Unflushed::after(tables::counter(&meta, META_FLUSHES)?);
-        self.unconverted = tables::counter(&meta, META_UNCONVERTED)?;
-        let gap = || StoreError("the coliseum tables: a number is missing; the projection is rebuilt".into());
-        for row in transaction.open_table(ARTISTS).map_err(failed)?.iter().map_err(failed)? {
-            let (number, card) = row.map_err(failed)?;
-            let card = flush::decode_card(number.value(), card.value())?;
-            if number.value() as usize != self.artists.len() || self.artists.find(&card.id).is_some() {
-                return Err(gap());
-            }
-            self.artists.push(card);
-        }
-        for row in transaction.open_table(ALLTIME).map_err(failed)?.iter().map_err(failed)? {
-            let (chunk, sums) = row.map_err(failed)?;
-            let start = chunk.value() as usize * ALLTIME_CHUNK;
-            if start >= self.artists.len() {
-                return Err(gap());
-            }
-            self.totals.resize(start, Totals::default());
-            self.totals.extend(flush::decode_alltime(chunk.value(), sums.value())?.into_iter().map(Totals::of_old));
-        }
-        if self.totals.len() > self.artists.len() {
-            return Err(gap());
-        }
-        self.totals.resize(self.artists.len(), Totals::default());
-        for row in transaction.open_table(EVENTS).map_err(failed)?.iter().map_err(failed)? {
-            let (number, event) = row.map_err(failed)?;
-            let (name, stays) = flush::decode_event(number.value(), event.value())?;
-            let is_known = number.value() < self.events.names().len();
-            if !is_known || stays.iter().any(|stay| stay.artist.index() >= self.totals.len()) {
-                return Err(gap());
-            }
-            let id = self.events.id(EventNo::new(number.value()));
-            self.events.set_lineup(&id, name.as_deref(), Lineup::from_stays(stays.clone()), &stays);
-        }
-        self.entitlements = Entitlements::load(&transaction)?;
-        (0..self.totals.len() as u32).for_each(|artist| self.dirty.shown.add(artist));
-        Ok(())
+    /// Reads everything that lives in memory, with `has_threads` a part of it beside the others.
+    fn load(
+        database: Arc<redb::Database>,
+        setup: &Rules,
+        now: Timestamp,
+        has_threads: bool,
+    ) -> Result<Coliseum, StoreError> {
+        tables::create(&database)?;
+        let counted = || {
+            let mut metrics = Metrics::open(&database, now.minute(), has_threads)?;
+            metrics.tick(&database, now.minute())?;
+            Ok::<_, StoreError>(metrics)
+        };
+        let (metrics, loaded) = load::side_by_side(has_threads, counted, || Loaded::read(&database, now.minute()));
+        let (metrics, Loaded { artists, totals, events, entitlements, unconverted, unflushed }) = (metrics?, loaded?);
+        let mut dirty = Dirty::default();
+        (0..totals.len() as u32).for_each(|artist| dirty.shown.add(artist));
+        Ok(Coliseum {
+            database,
+            rules: Arc::new(setup.clone()),
+            minute: now.minute().get(),
+            artists,
+            totals,
+            events,
+            metrics,
+            base_currency: setup.base_currency().into(),
+            entitlements,
+            unconverted,
+            unflushed,
+            dirty,
+            credited: Vec::new(),
+            shown_scores: Scores::default(),
+            shown_boards: Default::default(),
+        })
     }
 
     /// On an error nothing has changed.

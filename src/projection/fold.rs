@@ -145,7 +145,8 @@ impl<P: Projection> Fold<P> {
             return Err(LoadError::AheadOfLog { applied: checkpoint.applied, durable });
         }
         let now = wiring.clock.now();
-        let opened = contain(|| P::open(Arc::clone(&database), &identity.setup, now));
+        let open = if wiring.has_threads { P::open_on_threads } else { P::open };
+        let opened = contain(|| open(Arc::clone(&database), &identity.setup, now));
         let projection = opened.unwrap_or_else(|panic| Err(StoreError(panic))).map_err(|error| match &place {
             Place::File(path) if wiring.is_short_of_space(path) => OpenError::Full(error.0),
             _ => OpenError::Disposable(error.0),

@@ -42,6 +42,7 @@ use redb::{ReadTransaction, ReadableDatabase, TableDefinition};
 use super::artists::ArtistNo;
 use super::board::Ids;
 use super::ledger::Slab;
+use super::load::side_by_side;
 use super::minutes::Row as PointsRow;
 use super::tables::{self, META, META_TOTALS_MINUTE, failed};
 use crate::event::{Metric, fold_city};
@@ -170,21 +171,14 @@ const EDGES: [(i64, Effect); 2] = [(7 * 1440, [-1, 0, 0]), (30 * 1440, [0, -1, 0
 
 impl Metrics {
     /// Reads what is stored; `now` is the minute of a file that holds nothing yet.
-    pub fn open(database: &redb::Database, now: Minute) -> Result<Metrics, StoreError> {
+    pub fn open(database: &redb::Database, now: Minute, has_threads: bool) -> Result<Metrics, StoreError> {
         let names = |table| Names::open(database, table).map(Arc::new);
         let mut stored_totals = Rows::open(database, TOTALS, rows::replace)?;
         let transaction = Arc::new(database.begin_read().map_err(failed)?);
-        // Side by side: either takes a second for some million users.
-        let (users, totals) = std::thread::scope(|scope| {
-            let beside = std::thread::Builder::new().name("names".into()).spawn_scoped(scope, || names(USERS));
-            let totals = restored(&stored_totals.snapshot(&transaction)?);
-            let users = match beside {
-                Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-                // There is no thread to be had.
-                Err(_) => names(USERS),
-            };
-            Ok::<_, StoreError>((users?, totals?))
-        })?;
+        let snapshot = stored_totals.snapshot(&transaction)?;
+        // Either takes a second for some million users.
+        let (users, totals) = side_by_side(has_threads, || names(USERS), || restored(&snapshot));
+        let (users, totals) = (users?, totals?);
         let words = Words {
             users,
             currencies: names(CURRENCIES)?,

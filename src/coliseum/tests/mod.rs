@@ -8,6 +8,7 @@ mod steps;
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use redb::ReadableTable as _;
 use redb::backends::InMemoryBackend;
 use serde_json::{Value, json};
 
