@@ -1,4 +1,6 @@
 //! What a start reads into memory: artists, scores, line-ups and entitlements as the last commit of the file has them.
+//! What is counted beside them [`super::metrics`] reads itself. Nothing is written here; tables that do not fit each other
+//! are an error, and the projection is built again from the log.
 
 use std::sync::Arc;
 

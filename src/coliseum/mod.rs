@@ -4,7 +4,8 @@
 //! domain, its own fields and the event's [`lineup`] say to whom; the points go into the artist's totals and into the row
 //! of (minute, artist). `tick` takes rows over the [`minutes`]' edges as time passes: that is where an event leaves a
 //! window. What is counted of everyone goes to [`metrics`], which has windows and rows of its own. `changes` takes what a
-//! [`flush`] writes as [`pages`] while the fold goes on, `view` publishes [`board`]s and scores as an immutable [`View`].
+//! [`flush`] writes as [`pages`] while the fold goes on, `view` publishes [`board`]s and scores as an immutable [`View`];
+//! a start [`load`]s what the file holds.
 //!
 //! Owns the tables of [`tables`], in the redb file that the runner gives it. Memory holds every artist and line-up and
 //! what came since the last flush; rows and attendances live in the file. What a crash leaves is the last commit that

@@ -1,7 +1,9 @@
-//! What readers hold: an immutable view of the fold over entries 1…applied at one minute. No lock is taken anywhere.
+//! What readers hold: an immutable view of the fold over entries 1…applied at one minute. Nobody waits for the fold; the
+//! readers that look at a board of one view first wait for the one of them that puts it together ([`super::board`]).
 //!
-//! Boards and scores are in memory and answer in O(log n), a board from the second look on. What looks back in time ([`View::past_board`],
-//! [`View::late_credits`], [`View::caused_by`]) reads the projection's tables as they stood at the view, and can fail.
+//! Boards and scores are in memory and answer in O(log n), a board from the second look on. What looks back in time
+//! ([`View::past_board`], [`View::late_credits`], [`View::caused_by`]) reads the projection's tables as they stood at the
+//! view, and can fail.
 
 use std::sync::Arc;
 

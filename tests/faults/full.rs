@@ -34,6 +34,12 @@ impl Filled {
         load_until(&binary.client, &self.senders, &self.acknowledged, more, || ());
     }
 
+    /// How often the daemon has said that it takes no more writes.
+    fn said_read_only(&self) -> usize {
+        let notes = std::fs::read_to_string(self.mount.beside().join("daemon.stderr")).expect("the daemon's notes");
+        notes.matches("the log is read-only").count()
+    }
+
     /// Writes are refused, each with the reason; reads and boards go on.
     fn assert_read_only(&self, binary: &Binary) {
         until("the log is read-only", || (binary.client.get("/readyz").status == 503).then_some(()));
@@ -66,7 +72,9 @@ fn fill_and_free(test: &str, kind: Kind) {
         filled.assert_it_comes_back(&binary);
     }
     filled.mount.fill_but(MIN_FREE + (600 << 10));
+    let said = filled.said_read_only();
     load_until_it_stops(&binary.client, &filled.senders, &filled.acknowledged);
+    assert!(filled.said_read_only() > said, "the log stopped it");
     let free = filled.mount.free_bytes();
     assert!(free > MIN_FREE / 2, "it stopped with {free} bytes free");
     // What is sealed only now would make room for more.
