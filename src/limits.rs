@@ -62,6 +62,8 @@ pub const GROUP_BYTES_MAX: usize = BATCH_BYTES_MAX + BATCH_EVENTS_MAX * 1024;
 
 /// Plain bytes of one compressed block of a sealed segment: small, since a repeated key reads one to compare content.
 pub const SEALED_BLOCK_BYTES: usize = 64 * 1024;
+/// Records that the writer wrote last, kept in memory to compare what is sent again with them, in bytes.
+pub const LAST_ROUNDS_BYTES: usize = 8 * 1024 * 1024;
 /// Blocks kept decompressed for readers, in bytes.
 pub const BLOCK_CACHE_BYTES: usize = 16 * 1024 * 1024;
 /// Pieces of the log kept for those who follow it, in bytes, what is parsed of them included: about what

@@ -19,6 +19,7 @@ mod piece;
 pub mod record;
 mod recovery;
 pub mod repair;
+mod round;
 mod scrub;
 mod sealed;
 mod segment;

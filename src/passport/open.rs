@@ -24,12 +24,13 @@ use super::keeper::{Keeper, Task};
 use super::keys::StatsSource;
 use super::log::{Log, Segment};
 use super::recovery::{self, OpenError, TornTail};
+use super::round::{LastRounds, Round};
 use super::scrub::{Scrub, ScrubOptions};
 use super::segment::{SegmentHeader, file_name};
 use super::spare::{self, Recipe, SpareMaker};
 use super::status::WriterStatus;
 use super::watermark::Watermark;
-use super::writer::{Durability, Round, Writer, WriterOptions, place_in, random_id};
+use super::writer::{Durability, Writer, WriterOptions, place_in, random_id};
 use crate::clock::Clock;
 use crate::disk::{Disk, OpenMode, make_dir_durable};
 use crate::limits::APPEND_QUEUE_GROUPS_MAX;
@@ -138,6 +139,7 @@ impl Stepped {
             keeper: to_keeper,
             active,
             round: Round::default(),
+            last_rounds: LastRounds::default(),
             held: None,
             looked_at: None,
             uncut: recovered.uncut,

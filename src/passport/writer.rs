@@ -13,7 +13,6 @@
 //! Nothing is written behind a batch that is not synced. A write or sync that fails is final: it is never tried again,
 //! nothing after it is acknowledged, and the daemon stops.
 
-use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,12 +21,13 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::batch::{self, HEADER_BYTES, RECORD_LENGTH_BYTES};
-use super::group::{AppendError, Group, Message, Outcome, Reply, Request};
+use super::group::{AppendError, Group, Message, Outcome, Request};
 use super::keeper::Task;
-use super::keys::{Fingerprint, Hit, KeyError, KeyIndex};
+use super::keys::{Fingerprint, KeyError, KeyIndex};
 use super::log::{Log, Segment};
 use super::record;
 use super::recovery::UncutTail;
+use super::round::{LastRounds, Round};
 use super::segment::{BatchPlace, FIRST_BATCH_OFFSET, Places, RawSegment, SegmentHeader, raw_name};
 use super::spare::{self, Spare, SpareMaker};
 use super::status::WriterStatus;
@@ -64,6 +64,7 @@ pub(super) struct Writer {
     pub keeper: Sender<Task>,
     pub active: Arc<Segment>,
     pub round: Round,
+    pub last_rounds: LastRounds,
     /// What did not fit the last batch and is taken first.
     pub held: Option<Request>,
     /// When free space was looked at last.
@@ -73,73 +74,6 @@ pub(super) struct Writer {
     /// Bytes that the next segment takes while there is no room for it, so that the log stays read-only until there is;
     /// 0 otherwise.
     pub wanted_bytes: u64,
-}
-
-/// The batch that is being filled, and those who wait for it.
-#[derive(Default)]
-pub(super) struct Round {
-    /// Room for the header, then the body.
-    bytes: Vec<u8>,
-    first_seq: Seq,
-    /// Where each record of the body starts and ends.
-    spans: Vec<(usize, usize)>,
-    keys: Vec<Fingerprint>,
-    /// The keys of this round by fingerprint; they enter the index once they are synced.
-    seqs: HashMap<Fingerprint, Seq>,
-    /// Keys of this round whose fingerprint another key of this round has taken: all but never any.
-    shared: Vec<(Fingerprint, Seq)>,
-    answers: Vec<(Reply, Result<Vec<Outcome>, AppendError>)>,
-    /// The keys of the group that is being taken, and what the index knows of them.
-    looked_up: Vec<Fingerprint>,
-    hits: Vec<Hit>,
-}
-
-impl Round {
-    fn start(&mut self, first_seq: Seq) {
-        self.bytes.clear();
-        self.bytes.resize(HEADER_BYTES, 0);
-        self.spans.clear();
-        self.keys.clear();
-        self.seqs.clear();
-        self.shared.clear();
-        self.first_seq = first_seq;
-    }
-    fn next_seq(&self) -> Seq {
-        self.first_seq.plus(self.spans.len() as u64)
-    }
-    fn push(&mut self, record: &[u8], key: Fingerprint) {
-        batch::push_record(&mut self.bytes, record);
-        self.spans.push((self.bytes.len() - record.len(), self.bytes.len()));
-        let seq = self.first_seq.plus(self.keys.len() as u64);
-        self.keys.push(key);
-        if let Some(first) = self.seqs.insert(key, seq) {
-            self.shared.push((key, first));
-        }
-    }
-    /// Takes back everything from the `count`-th record on.
-    fn truncate(&mut self, bytes: usize, count: usize) {
-        let first_seq = self.first_seq;
-        self.bytes.truncate(bytes);
-        self.spans.truncate(count);
-        self.keys.truncate(count);
-        self.shared.clear();
-        self.seqs.clear();
-        for (at, key) in self.keys.iter().enumerate() {
-            let seq = first_seq.plus(at as u64);
-            if let Some(first) = self.seqs.insert(*key, seq) {
-                self.shared.push((*key, first));
-            }
-        }
-    }
-    /// The seqs of this round that have the fingerprint.
-    fn with_fingerprint(&self, key: Fingerprint) -> impl Iterator<Item = Seq> {
-        let shared = self.shared.iter().filter(move |(other, _)| *other == key).map(|(_, seq)| *seq);
-        self.seqs.get(&key).copied().into_iter().chain(shared)
-    }
-    fn record(&self, seq: Seq) -> Option<&[u8]> {
-        let at = seq.get().checked_sub(self.first_seq.get())?;
-        self.spans.get(at as usize).map(|(start, end)| &self.bytes[*start..*end])
-    }
 }
 
 /// What the look-up says of a key.
@@ -421,6 +355,10 @@ impl Writer {
         if let Some(pending) = self.round.record(seq) {
             return Ok(same(&record::decode(pending).map_err(|error| unreadable(error.to_string()))?));
         }
+        // What is sent again was mostly sent a moment ago.
+        if let Some(written) = self.last_rounds.record(seq) {
+            return Ok(same(&record::decode(written).map_err(|error| unreadable(error.to_string()))?));
+        }
         let mut verdict = None;
         let there = self
             .log
@@ -437,9 +375,8 @@ impl Writer {
         if let Durability::Interval(_) = self.options.durability {
             self.answer();
         }
-        if !self.round.spans.is_empty()
-            && let Err(error) = self.write_batch()
-        {
+        let is_written = !self.round.spans.is_empty();
+        if is_written && let Err(error) = self.write_batch() {
             let why = format!("a write to the log failed: {error}");
             for (_, answer) in &mut self.round.answers {
                 *answer = Err(AppendError::Stopped(why.clone()));
@@ -449,7 +386,7 @@ impl Writer {
             return Err(error);
         }
         self.answer();
-        if !self.round.spans.is_empty() {
+        if is_written {
             self.log.watermark.notify();
         }
         Ok(())
@@ -491,6 +428,7 @@ impl Writer {
             self.keys.insert(*key, first_seq.plus(at as u64));
         }
         self.log.watermark.advance(last_seq);
+        self.last_rounds.keep(&mut self.round);
         if self.keys.wants_seal() {
             // A keeper that is gone writes them at the next start.
             let _ = self.keeper.send(Task::Keys(self.keys.seal(last_seq)));
