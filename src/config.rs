@@ -134,7 +134,7 @@ impl Default for Config {
                 max_inflight_bytes: limits::INFLIGHT_BYTES_DEFAULT,
             },
             projections: ProjectionsConfig {
-                cache_bytes: 64 * 1024 * 1024,
+                cache_bytes: 32 * 1024 * 1024,
                 retry_attempts: 5,
                 retry_first_delay_ms: 50,
                 lag_max: limits::LAG_MAX_DEFAULT,

@@ -132,7 +132,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ("redb", &["src/projection/", "src/coliseum/", "src/treasury/", "src/mediaid/", "src/verify/tests/"]),
     ("hyper", &["src/http/", "src/api/"]),
     ("hyper_util", &["src/http/"]),
-    ("bincode", &["src/passport/record.rs", "src/coliseum/tables.rs", "src/coliseum/pages.rs"]),
+    (
+        "bincode",
+        &["src/passport/record.rs", "src/coliseum/tables.rs", "src/coliseum/pages.rs", "src/treasury/revenue.rs"],
+    ),
     ("anyhow", &["src/daemon/", "src/cli/", "src/main.rs"]),
     ("clap", &["src/cli/", "src/main.rs"]),
     ("sd_notify", &["src/daemon/"]),

@@ -12,7 +12,7 @@ use super::events::{EventNo, Events};
 use super::flush;
 use super::ledger::Unflushed;
 use super::lineup::Lineup;
-use super::minutes::{EDGES, MINUTE_LAST, Totals, slots_of};
+use super::minutes::{EDGES, MINUTE_LAST, Sums, Totals, add, slots_of};
 use super::tables::{
     self, ALLTIME, ALLTIME_CHUNK, ARTISTS, EVENT_IDS, EVENTS, META, META_FLUSHES, META_UNCONVERTED, failed,
 };
@@ -94,16 +94,21 @@ impl Loaded {
     fn enter_windows(&mut self, database: &redb::Database, now: Minute) -> Result<(), StoreError> {
         let ledger = self.unflushed.ledger(database.begin_read().map(Arc::new).map_err(failed));
         let mut last = MINUTE_LAST;
+        // Rows are many times as many as artists, whose totals take six times as much memory as the sums of one range.
+        let mut of_range = vec![Sums::default(); self.totals.len()];
         for edge in &EDGES {
             let first = now.get() - edge.age_minutes + 1;
-            let slots = slots_of(first, now.get());
             let mut unknown = false;
-            ledger.rows(first, last, &mut |artist, sums| match self.totals.get_mut(artist.index()) {
-                Some(totals) => totals.correct(slots, sums),
+            ledger.rows(first, last, &mut |artist, sums| match of_range.get_mut(artist.index()) {
+                Some(of_artist) => add(of_artist, sums),
                 None => unknown = true,
             })?;
             if unknown {
                 return Err(unknown_artist());
+            }
+            let slots = slots_of(first, now.get());
+            for (totals, sums) in self.totals.iter_mut().zip(&mut of_range) {
+                totals.correct(slots, &std::mem::take(sums));
             }
             last = first - 1;
         }

@@ -2,7 +2,7 @@
 //!
 //! | table | key | value |
 //! | --- | --- | --- |
-//! | `meta` | `flushes`, `unconverted`, `totals_minute` | counters |
+//! | `meta` | `flushes`, `unconverted`, `totals_minute`, `sweep` | counters |
 //! | `artists` | number | id and profile |
 //! | `alltime` | number / 64 | 64 artists' all-time sums |
 //! | `event_ids` | number | ids, see `projection::names` |
@@ -23,7 +23,7 @@ use redb::{ReadableDatabase, TableDefinition};
 use crate::projection::StoreError;
 
 /// Names the layout of tables and values; another one means a rebuild.
-pub const LAYOUT_VERSION: u8 = 2;
+pub const LAYOUT_VERSION: u8 = 3;
 /// One decoded value may not claim more; pages are read number by number.
 const VALUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Artists in one value of `alltime`: few keys a flush, and little to write again for one artist.
@@ -47,6 +47,8 @@ pub const META_UNCONVERTED: &str = "unconverted";
 
 /// The minute that the stored totals of metrics are valid at.
 pub const META_TOTALS_MINUTE: &str = "totals_minute";
+/// How far the sweep over the totals of metrics has come.
+pub const META_SWEEP: &str = "sweep";
 
 /// Any failure of redb, as the runner takes it.
 pub fn failed(error: impl Into<redb::Error>) -> StoreError {
@@ -104,6 +106,13 @@ impl Writer {
     pub fn put_bytes(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
+    /// Numbers that all take `N` bytes, behind that.
+    pub fn put_numbers<const N: usize, T>(&mut self, numbers: impl Iterator<Item = T>, bytes_of: fn(T) -> [u8; N]) {
+        self.bytes.push(N as u8);
+        for number in numbers {
+            self.bytes.extend_from_slice(&bytes_of(number));
+        }
+    }
     pub fn into_part(self) -> Vec<u8> {
         self.bytes
     }
@@ -141,6 +150,15 @@ impl<'a> Reader<'a> {
             .map_err(|error| self.damaged(&format!("it does not decode: {error}")))?;
         self.rest = &self.rest[used..];
         Ok(value)
+    }
+    /// The next numbers, all of `N` bytes.
+    pub fn numbers<const N: usize, T>(
+        &mut self,
+        count: usize,
+        of: impl Fn([u8; N]) -> T,
+    ) -> Result<Vec<T>, StoreError> {
+        let numbers = self.split(N * count)?;
+        Ok(numbers.rest.as_chunks().0.iter().map(|bytes| of(*bytes)).collect())
     }
     /// The next `bytes` bytes as a reader of their own.
     pub fn split(&mut self, bytes: usize) -> Result<Reader<'a>, StoreError> {

@@ -39,7 +39,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Options {
         Options {
-            cache_bytes: 64 * 1024 * 1024,
+            cache_bytes: 32 * 1024 * 1024,
             attempts_max: 5,
             entry_retry_first: Duration::from_millis(10),
             entry_retry_longest: Duration::from_secs(1),

@@ -222,8 +222,11 @@ impl<P: Projection> Runner<P> {
         if !is_new || fold.applied() < self.shown.applied {
             return None;
         }
-        let is_wanted = self.shared.is_view_wanted() || self.shown.applied < self.target;
-        let least = match (is_wanted, is_caught_up) {
+        // Being ready waits for the view of the target, and for none before it.
+        if self.shown.applied < self.target && fold.applied() >= self.target {
+            return Some(self.shown.at);
+        }
+        let least = match (self.shared.is_view_wanted(), is_caught_up) {
             (false, _) => REST_UNREAD,
             (true, true) => Duration::ZERO,
             (true, false) => self.wiring.options.publish_interval,

@@ -9,7 +9,7 @@
 //! Who attends an event becomes a fan of those on its [`lineup`], and of those who join it later: for that there are rows
 //! of (event, user).
 //!
-//! Owns the tables `totals`, `by_event`, `fans`, `attendees` (sorted runs of rows), `artists`, `events`, `users` (their
+//! Owns the tables `totals`, `by_event`, `fans`, `attendees` (the last three sorted runs of rows), `artists`, `events`, `users` (their
 //! numbers), `artist_names`, `event_names` and `lineups`, in the redb file that the runner gives it. Memory holds
 //! every artist with its money, names and line-ups, and what came since the last flush.
 
@@ -45,7 +45,7 @@ use totals::Totals;
 use view::Stored;
 
 /// Names the layout of tables and values; another one means a rebuild.
-const LAYOUT_VERSION: u8 = 1;
+const LAYOUT_VERSION: u8 = 2;
 
 const ARTISTS: names::Definition = TableDefinition::new("artists");
 const EVENTS: names::Definition = TableDefinition::new("events");
@@ -113,7 +113,7 @@ pub struct Treasury {
 pub struct Changes {
     names: [names::Changes; 3],
     kept: [kept::Changes; 3],
-    totals: rows::Changes<3>,
+    totals: totals::Changes,
     by_event: rows::Changes<4>,
     attendees: rows::Changes<2>,
     fans: rows::Changes<2>,
@@ -155,7 +155,7 @@ impl Projection for Treasury {
     }
 
     fn open(database: Arc<redb::Database>, setup: &Setup, _: Timestamp) -> Result<Treasury, StoreError> {
-        let stored = Arc::new(database.begin_read().map_err(StoreError::of)?);
+        let stored = database.begin_read().map_err(StoreError::of)?;
         let artists = Arc::new(Names::open(&database, ARTISTS)?);
         Ok(Treasury {
             setup: Arc::new(setup.clone()),
@@ -165,7 +165,7 @@ impl Projection for Treasury {
             artist_names: Kept::open(&database, ARTIST_NAMES)?,
             event_names: Kept::open(&database, EVENT_NAMES)?,
             lineups: Kept::open(&database, LINEUPS)?,
-            totals: Totals::open(&database, &stored, artists.len())?,
+            totals: Totals::open(&stored, artists.len())?,
             artists,
             by_event: Rows::open(&database, BY_EVENT, revenue::merge)?,
             attendees: Rows::open(&database, ATTENDEES, greatest)?,
@@ -208,7 +208,6 @@ impl Projection for Treasury {
     }
 
     fn written(&mut self, changes: Changes) {
-        self.totals.written(changes.totals);
         self.by_event.written(changes.by_event);
         self.attendees.written(changes.attendees);
         self.fans.written(changes.fans);

@@ -3,7 +3,7 @@
 //! A payment adds to one part, and every one of them counts as a transaction; `FIRST` and `LAST` are times, in
 //! microseconds. Stored as rows of (.., part), a part's sums add up where rows of one key meet, times do not.
 
-use crate::event::Flow;
+use crate::event::{Currency, Flow};
 use crate::projection::StoreError;
 use crate::projection::rows::{self, Row};
 use crate::units::Timestamp;
@@ -55,6 +55,9 @@ impl Default for Revenue {
         }
     }
 }
+
+/// Artist, currency, transactions, cents, times.
+type Stored = (u32, u32, u64, [i128; 5], [i64; 2]);
 
 /// A part, a count of transactions, and a sum.
 pub(super) type Part = (u32, u64, i128);
@@ -110,18 +113,33 @@ impl Revenue {
         Ok(())
     }
 
-    /// Everything, in parts that [`Revenue::take`] gives back; all transactions stand at `OTHER`.
-    pub(super) fn parts(&self) -> [Part; 8] {
-        [
-            (GROSS, 0, self.gross_cents),
-            (REFUNDED, 0, self.refunded_cents),
-            (EARNED, 0, self.earned_cents),
-            (REVERSED, 0, self.reversed_cents),
-            (PLATFORM, 0, self.platform_cents),
-            (OTHER, self.transactions, 0),
-            (FIRST, 0, i128::from(self.first_at.micros())),
-            (LAST, 0, i128::from(self.last_at.micros())),
-        ]
+    /// Writes everything, with whose it is.
+    pub(super) fn write(&self, artist: u32, currency: Currency, out: &mut Vec<u8>) {
+        let cents =
+            [self.gross_cents, self.refunded_cents, self.earned_cents, self.reversed_cents, self.platform_cents];
+        let times = [self.first_at, self.last_at].map(Timestamp::micros);
+        let row: Stored = (artist, currency.number(), self.transactions, cents, times);
+        bincode::encode_into_std_write(row, out, bincode::config::standard()).expect("a Vec takes every write");
+    }
+
+    /// Reads what [`Revenue::write`] wrote, and passes over it; `None` for bytes that it did not write.
+    pub(super) fn read(rest: &mut &[u8]) -> Option<(u32, Currency, Revenue)> {
+        let (row, used): (Stored, usize) = bincode::decode_from_slice(rest, bincode::config::standard()).ok()?;
+        *rest = &rest[used..];
+        let (artist, currency, transactions, cents, times) = row;
+        let [gross_cents, refunded_cents, earned_cents, reversed_cents, platform_cents] = cents;
+        let [first_at, last_at] = times.map(Timestamp::from_micros);
+        let revenue = Revenue {
+            gross_cents,
+            refunded_cents,
+            earned_cents,
+            reversed_cents,
+            platform_cents,
+            transactions,
+            first_at,
+            last_at,
+        };
+        Some((artist, Currency::from_number(currency)?, revenue))
     }
 }
 
@@ -132,12 +150,6 @@ pub(super) fn damaged(how: &str) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn taken(parts: &[Part]) -> Revenue {
-        let mut revenue = Revenue::default();
-        parts.iter().for_each(|part| revenue.take(*part).expect("known parts"));
-        revenue
-    }
 
     #[test]
     fn a_role_decides_where_an_earning_goes_and_every_one_is_a_transaction() {
@@ -166,7 +178,10 @@ mod tests {
             last_at: at(90),
         };
         assert_eq!((revenue, revenue.net_cents()), (expected, 293));
-        assert_eq!(taken(&revenue.parts()), revenue);
+        let (mut bytes, usd) = (Vec::new(), Currency::of("usd").expect("a currency"));
+        revenue.write(7, usd, &mut bytes);
+        assert_eq!(Revenue::read(&mut bytes.as_slice()), Some((7, usd, revenue)));
+        assert!((0..bytes.len()).all(|end| Revenue::read(&mut &bytes[..end]).is_none()));
     }
 
     #[test]

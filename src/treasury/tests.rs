@@ -217,17 +217,31 @@ fn damaged_tables_are_an_error_and_never_other_numbers() {
     rig.log("u", "artist.profile_updated", json!({"artistId": "a", "artistName": "ABBA"}));
     rig.log("u", "treasury.money_spent", json!({"artistId": "a", "eventId": "e1", "amountCents": 5}));
     rig.flush();
-    for table in [BY_EVENT, FANS, TableDefinition::new("totals")] {
+    let flipped = |value: &[u8]| {
+        let mut value = value.to_vec();
+        *value.last_mut().expect("not empty") ^= 4;
+        value
+    };
+    let flip_rows = |transaction: &redb::WriteTransaction, table: rows::Definition| {
+        let mut table = transaction.open_table(table).expect("made by the flush");
+        let (key, value) = {
+            let (key, value) = redb::ReadableTable::last(&table).expect("readable").expect("a block");
+            (key.value().to_vec(), flipped(value.value()))
+        };
+        table.insert(key.as_slice(), value.as_slice()).expect("in memory");
+    };
+    let flip_totals = |transaction: &redb::WriteTransaction| {
+        let totals = TableDefinition::<u32, &[u8]>::new("totals");
+        let mut table = transaction.open_table(totals).expect("made by the flush");
+        let value = flipped(redb::ReadableTable::get(&table, 0).expect("readable").expect("a value").value());
+        table.insert(0, value.as_slice()).expect("in memory");
+    };
+    for table in [Some(BY_EVENT), Some(FANS), None] {
         let flip = |database: &redb::Database| {
             let transaction = database.begin_write().expect("in memory");
-            {
-                let mut table = transaction.open_table(table).expect("made by the flush");
-                let (key, mut value) = {
-                    let (key, value) = redb::ReadableTable::last(&table).expect("readable").expect("a block");
-                    (key.value().to_vec(), value.value().to_vec())
-                };
-                *value.last_mut().expect("not empty") ^= 4;
-                table.insert(key.as_slice(), value.as_slice()).expect("in memory");
+            match table {
+                Some(table) => flip_rows(&transaction, table),
+                None => flip_totals(&transaction),
             }
             transaction.commit().expect("in memory");
         };
@@ -240,7 +254,7 @@ fn damaged_tables_are_an_error_and_never_other_numbers() {
         };
         answers(&rig.database).expect("whole");
         flip(&rig.database);
-        assert!(answers(&rig.database).is_err(), "{table}");
+        assert!(answers(&rig.database).is_err(), "{}", table.map_or("totals".to_owned(), |table| table.to_string()));
         flip(&rig.database);
     }
 }

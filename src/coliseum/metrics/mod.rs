@@ -8,7 +8,7 @@
 //! | `subjects` | subject, kind and series, day, fan or genre or city, minute | every answer about one subject |
 //! | `days` | the same without the minute; users have none | whole days of the same, fewer rows by far |
 //! | `minutes` | day, minute, series, user, event, artist (each + 1, 0 for none) | what a passing minute takes out of the windows |
-//! | `totals` | kind and series, subject, window (3: the counts of all three in one) | the totals of the top lists, so that a start need not add them up |
+//! | `totals` | kind and series, subject, window (3: the counts of all three in one) | the totals of the top lists, see [`stored`] |
 //!
 //! Answers about one subject are added up from its own rows, to the minute, so that any number of days is exact and
 //! nothing per subject is kept for readers. Top lists are kept in order as the windows move: the fold holds every total
@@ -19,8 +19,10 @@
 
 mod analytics;
 mod by_number;
+mod chunks;
 mod fact;
 mod series;
+mod stored;
 mod tops;
 mod totals;
 mod view;
@@ -49,17 +51,17 @@ use crate::event::{Metric, fold_city};
 use crate::passport::{Entry, Parsed};
 use crate::projection::StoreError;
 use crate::projection::names::{self, Ahead, Held, Names};
-use crate::projection::rows::{self, Row, Rows, Snapshot};
+use crate::projection::rows::{self, Row, Rows};
 use crate::units::Minute;
 use fact::{Fact, FanSet, points_rows};
 use series::{Series, key_of};
+use stored::Stored;
 use tops::Shown;
 use totals::{Effect, Totals};
 
 const SUBJECTS: rows::Definition = TableDefinition::new("metrics.subjects");
 const DAYS: rows::Definition = TableDefinition::new("metrics.days");
 const MINUTES: rows::Definition = TableDefinition::new("metrics.minutes");
-const TOTALS: rows::Definition = TableDefinition::new("metrics.totals");
 const USERS: names::Definition = TableDefinition::new("metrics.users");
 const CURRENCIES: names::Definition = TableDefinition::new("metrics.currencies");
 const GENRES: names::Definition = TableDefinition::new("metrics.genres");
@@ -88,7 +90,7 @@ pub(super) struct Metrics {
     subjects: Rows<5>,
     days: Rows<4>,
     minutes: Rows<6>,
-    stored_totals: Rows<3>,
+    stored_totals: Stored,
     totals: Totals,
     /// The minute that the totals are valid at.
     minute: i64,
@@ -102,7 +104,7 @@ pub struct Changes {
     subjects: rows::Changes<5>,
     days: rows::Changes<4>,
     minutes: rows::Changes<6>,
-    totals: rows::Changes<3>,
+    totals: stored::Changes,
     /// The totals are valid at it.
     minute: i64,
 }
@@ -173,12 +175,9 @@ impl Metrics {
     /// Reads what is stored; `now` is the minute of a file that holds nothing yet.
     pub fn open(database: &redb::Database, now: Minute, has_threads: bool) -> Result<Metrics, StoreError> {
         let names = |table| Names::open(database, table).map(Arc::new);
-        let mut stored_totals = Rows::open(database, TOTALS, rows::replace)?;
         let transaction = Arc::new(database.begin_read().map_err(failed)?);
-        let snapshot = stored_totals.snapshot(&transaction)?;
-        // Either takes a second for some million users.
-        let (users, totals) = side_by_side(has_threads, || names(USERS), || restored(&snapshot));
-        let (users, totals) = (users?, totals?);
+        let (users, totals) = side_by_side(has_threads, || names(USERS), || Stored::open(database, &transaction));
+        let (users, (stored_totals, totals)) = (users?, totals?);
         let words = Words {
             users,
             currencies: names(CURRENCIES)?,
@@ -332,15 +331,13 @@ impl Metrics {
         let names = [users, currencies, genres, cities, city_spellings].map(Names::changes);
         self.seal();
         self.in_flight = std::mem::take(&mut self.sealed);
-        let Metrics { totals, stored_totals, .. } = self;
-        totals.unflushed(&mut |key, total| stored_totals.add(key, total.count, total.sum));
         Changes {
             names,
             facts: self.in_flight.clone(),
             subjects: self.subjects.changes(),
             days: self.days.changes(),
             minutes: self.minutes.changes(),
-            totals: self.stored_totals.changes(),
+            totals: self.stored_totals.changes(&mut self.totals),
             minute: self.minute,
         }
     }
@@ -431,17 +428,6 @@ impl Ids for Held<'_> {
     fn order(&self, one: u32, other: u32) -> Ordering {
         Held::order(self, one, other)
     }
-}
-
-/// The totals that a file holds.
-fn restored(rows: &Snapshot<3>) -> Result<Totals, StoreError> {
-    let (mut totals, mut restored) = (Totals::default(), Ok(()));
-    rows.scan(&[0; 3], &[u32::MAX; 3], &mut |row| {
-        if restored.is_ok() {
-            restored = totals.restore(row.key, Total { count: row.count, sum: row.sum });
-        }
-    })?;
-    restored.map(|()| totals)
 }
 
 /// Sorted rows without their minutes. Users have few rows a day, and are left out.

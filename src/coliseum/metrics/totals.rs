@@ -2,9 +2,11 @@
 //! ([`super::tops`], [`super::MetricsView`]), so that nothing here is shared.
 
 use super::by_number::ByNumber;
+use super::chunks::{CHUNK, Chunk, Chunks, Narrow};
 use super::series::{Series, SubjectKind};
 use super::tops::{First, MADE_ANEW_SHARE, Shown, Top};
 use crate::coliseum::board::Ids;
+use crate::coliseum::tables::{Reader, Writer};
 use crate::projection::StoreError;
 use crate::units::Window;
 
@@ -25,47 +27,15 @@ impl Total {
 /// What a move of a minute or a new event does to the windows: 1 it enters, -1 it leaves.
 pub(super) type Effect = [i8; 3];
 
-/// Subjects in one chunk: rare series take memory for those that have them, and their neighbours.
-const CHUNK: usize = 256;
-
-/// A vector that is empty in most places.
-struct Sparse<T> {
-    chunks: Vec<Option<Box<[T; CHUNK]>>>,
-}
-
-impl<T: Copy + Default> Sparse<T> {
-    const fn new() -> Sparse<T> {
-        Sparse { chunks: Vec::new() }
-    }
-    fn get(&self, index: u32) -> T {
-        let index = index as usize;
-        let chunk = self.chunks.get(index / CHUNK).and_then(Option::as_ref);
-        chunk.map_or_else(T::default, |chunk| chunk[index % CHUNK])
-    }
-    /// What lies in the chunks that are there, by index.
-    fn all(&self) -> impl Iterator<Item = (u32, &T)> {
-        let chunks = self.chunks.iter().enumerate().filter_map(|(at, chunk)| Some((at, chunk.as_ref()?)));
-        chunks.flat_map(|(at, chunk)| ((at * CHUNK) as u32..).zip(chunk.iter()))
-    }
-    fn at(&mut self, index: u32) -> &mut T {
-        let index = index as usize;
-        if self.chunks.len() <= index / CHUNK {
-            self.chunks.resize_with(index / CHUNK + 1, || None);
-        }
-        let chunk = self.chunks[index / CHUNK].get_or_insert_with(|| Box::new([T::default(); CHUNK]));
-        &mut chunk[index % CHUNK]
-    }
-}
-
 /// Sums of the three windows: 64 bits are enough for nearly all, and more is kept for those that outgrow them.
 struct Sums {
-    narrow: Sparse<[i64; 3]>,
+    narrow: Chunks<[i64; 3]>,
     wide: ByNumber<u32, [i128; 3]>,
 }
 
 impl Sums {
     fn new() -> Sums {
-        Sums { narrow: Sparse::new(), wide: ByNumber::default() }
+        Sums { narrow: Chunks::new(), wide: ByNumber::default() }
     }
     fn get(&self, subject: u32) -> [i128; 3] {
         let wide = if self.wide.is_empty() { None } else { self.wide.get(&subject) };
@@ -77,10 +47,21 @@ impl Sums {
             self.wide.insert(subject, sums);
             return;
         }
-        *self.narrow.at(subject) = narrow;
+        self.narrow.update(subject, |stored| *stored = narrow);
         if !self.wide.is_empty() {
             self.wide.remove(&subject);
         }
+    }
+}
+
+impl Narrow for [i64; 3] {
+    type Narrow = [i32; 3];
+    fn narrow(&self) -> Option<[i32; 3]> {
+        let narrow = self.map(|sum| sum as i32);
+        (narrow.map(i64::from) == *self).then_some(narrow)
+    }
+    fn widen(narrow: [i32; 3]) -> [i64; 3] {
+        narrow.map(i64::from)
     }
 }
 
@@ -90,6 +71,17 @@ pub(super) struct Cell {
     counts: [u32; 3],
     /// [`UNFLUSHED`], [`UNSHOWN`], and [`listed`] by window.
     flags: u32,
+}
+
+impl Narrow for Cell {
+    type Narrow = ([u16; 3], u16);
+    fn narrow(&self) -> Option<([u16; 3], u16)> {
+        let counts = self.counts.map(|count| count as u16);
+        (counts.map(u32::from) == self.counts).then_some((counts, self.flags as u16))
+    }
+    fn widen((counts, flags): ([u16; 3], u16)) -> Cell {
+        Cell { counts: counts.map(u32::from), flags: u32::from(flags) }
+    }
 }
 
 /// Changed since the last flush; in `unshown`.
@@ -102,10 +94,18 @@ const fn listed(window: Window) -> u32 {
 /// On any.
 const LISTED: u32 = listed(Window::Days7) | listed(Window::Days30) | listed(Window::AllTime);
 
+/// A chunk of a column: the number of the series of a kind, and which.
+pub(super) type ChunkKey = (u32, u32);
+
+/// The first subject of a chunk.
+fn first_of(chunk: u32) -> u32 {
+    chunk * CHUNK as u32
+}
+
 /// One series of all subjects of a kind.
 pub(super) struct Column {
     sum_is_count: bool,
-    cells: Sparse<Cell>,
+    cells: Chunks<Cell>,
     /// Empty where the sum is the count.
     sums: Sums,
     /// Subjects with a count over 0, by window.
@@ -124,7 +124,7 @@ impl Column {
     fn new(series: Series) -> Column {
         Column {
             sum_is_count: series.sum_is_count(),
-            cells: Sparse::new(),
+            cells: Chunks::new(),
             sums: Sums::new(),
             known: [0; 3],
             unflushed: Vec::new(),
@@ -135,7 +135,7 @@ impl Column {
         }
     }
 
-    fn totals(&self, subject: u32, cell: &Cell) -> [Total; 3] {
+    fn totals(&self, subject: u32, cell: Cell) -> [Total; 3] {
         let sums = if self.sum_is_count { cell.counts.map(i128::from) } else { self.sums.get(subject) };
         Window::ALL.map(|window| Total { count: u64::from(cell.counts[window.index()]), sum: sums[window.index()] })
     }
@@ -170,43 +170,102 @@ impl Column {
     }
 
     fn add(&mut self, subject: u32, effect: Effect, count: u64, sum: i128) {
-        let cell = self.cells.at(subject);
-        for ((counted, effect), known) in cell.counts.iter_mut().zip(effect).zip(&mut self.known) {
-            let before = *counted;
-            *counted = counted.wrapping_add_signed(i32::from(effect) * count as i32);
-            *known = known.wrapping_add_signed(i64::from(*counted > 0) - i64::from(before > 0));
+        let Column { sum_is_count, cells, sums, known, unflushed, unshown, tops, .. } = self;
+        cells.update(subject, |cell| {
+            for ((counted, effect), known) in cell.counts.iter_mut().zip(effect).zip(known) {
+                let before = *counted;
+                *counted = counted.wrapping_add_signed(i32::from(effect) * count as i32);
+                *known = known.wrapping_add_signed(i64::from(*counted > 0) - i64::from(before > 0));
+            }
+            let sums = if *sum_is_count {
+                cell.counts.map(i128::from)
+            } else {
+                let mut changed = sums.get(subject);
+                changed.iter_mut().zip(effect).for_each(|(cell, effect)| *cell += i128::from(effect) * sum);
+                sums.set(subject, changed);
+                changed
+            };
+            if cell.flags & UNFLUSHED == 0 {
+                cell.flags |= UNFLUSHED;
+                unflushed.push(subject);
+            }
+            // Most subjects are far from the lists: what does not reach them is passed over here, and not at every view.
+            let is_listed = cell.flags & LISTED != 0;
+            if cell.flags & UNSHOWN == 0 && (is_listed || tops.iter().zip(sums).any(|(top, sum)| top.reaches(sum))) {
+                cell.flags |= UNSHOWN;
+                unshown.push(subject);
+            }
+        });
+    }
+
+    /// Sets the counts that were stored; everything is shown anew.
+    fn set_counts(&mut self, subject: u32, counts: [u32; 3]) {
+        let before = self.cells.update(subject, |cell| std::mem::replace(&mut cell.counts, counts));
+        for ((known, count), before) in self.known.iter_mut().zip(counts).zip(before) {
+            *known = known.wrapping_add_signed(i64::from(count > 0) - i64::from(before > 0));
         }
-        let sums = if self.sum_is_count {
-            cell.counts.map(i128::from)
-        } else {
-            let mut sums = self.sums.get(subject);
-            sums.iter_mut().zip(effect).for_each(|(cell, effect)| *cell += i128::from(effect) * sum);
-            self.sums.set(subject, sums);
-            sums
-        };
-        if cell.flags & UNFLUSHED == 0 {
-            cell.flags |= UNFLUSHED;
-            self.unflushed.push(subject);
+        self.is_restored = true;
+    }
+
+    /// The same of one window, where the sum is another.
+    fn set(&mut self, subject: u32, window: usize, count: u32, sum: i128) {
+        let mut counts = self.cells.get(subject).counts;
+        counts[window] = count;
+        self.set_counts(subject, counts);
+        let mut sums = self.sums.get(subject);
+        sums[window] = sum;
+        self.sums.set(subject, sums);
+    }
+
+    /// Counts and sums of all subjects of a chunk, each behind how many bytes one takes.
+    fn write_chunk(&self, chunk: u32, out: &mut Writer) {
+        match self.cells.chunk(chunk) {
+            Some(Chunk::Narrow(cells)) => {
+                out.put_numbers(cells.iter().flat_map(|(counts, _)| *counts), u16::to_le_bytes)
+            }
+            Some(Chunk::Wide(cells)) => out.put_numbers(cells.iter().flat_map(|cell| cell.counts), u32::to_le_bytes),
+            None => unreachable!("who is written has a chunk"),
         }
-        // Most subjects are far from the lists: what does not reach them is passed over here, and not at every view.
-        let is_listed = cell.flags & LISTED != 0;
-        if cell.flags & UNSHOWN == 0 && (is_listed || self.tops.iter().zip(sums).any(|(top, sum)| top.reaches(sum))) {
-            cell.flags |= UNSHOWN;
-            self.unshown.push(subject);
+        if self.sum_is_count {
+            return;
+        }
+        match self.sums.narrow.chunk(chunk) {
+            Some(Chunk::Narrow(sums)) if self.sums.wide.is_empty() => {
+                out.put_numbers(sums.iter().flatten().copied(), i32::to_le_bytes);
+            }
+            _ => {
+                let subjects = first_of(chunk)..first_of(chunk + 1);
+                out.put_numbers(subjects.flat_map(|subject| self.sums.get(subject)), i128::to_le_bytes);
+            }
         }
     }
 
-    /// Sets what was stored; everything is shown anew.
-    fn set(&mut self, subject: u32, window: usize, count: u32, sum: i128) {
-        let cell = self.cells.at(subject);
-        let before = std::mem::replace(&mut cell.counts[window], count);
-        self.known[window] = self.known[window].wrapping_add_signed(i64::from(count > 0) - i64::from(before > 0));
-        self.is_restored = true;
-        if !self.sum_is_count {
-            let mut sums = self.sums.get(subject);
-            sums[window] = sum;
-            self.sums.set(subject, sums);
+    /// Everything is shown anew.
+    fn restore_chunk(&mut self, chunk: u32, stored: &mut Reader<'_>) -> Result<(), StoreError> {
+        let counts: Vec<u32> = match stored.take::<u8>()? {
+            2 => stored.numbers(3 * CHUNK, |bytes| u16::from_le_bytes(bytes).into())?,
+            4 => stored.numbers(3 * CHUNK, u32::from_le_bytes)?,
+            _ => return Err(stored.damaged("its counts are none")),
+        };
+        let sums: Vec<i128> = match self.sum_is_count {
+            true => counts.iter().map(|count| i128::from(*count)).collect(),
+            false => match stored.take::<u8>()? {
+                4 => stored.numbers(3 * CHUNK, |bytes| i32::from_le_bytes(bytes).into())?,
+                16 => stored.numbers(3 * CHUNK, i128::from_le_bytes)?,
+                _ => return Err(stored.damaged("its sums are none")),
+            },
+        };
+        let (counts, sums) = (counts.as_chunks::<3>().0, sums.as_chunks::<3>().0);
+        for ((subject, counts), sums) in (first_of(chunk)..).zip(counts).zip(sums) {
+            if *counts == [0; 3] && *sums == [0; 3] {
+                continue;
+            }
+            self.set_counts(subject, *counts);
+            if !self.sum_is_count {
+                self.sums.set(subject, *sums);
+            }
         }
+        Ok(())
     }
 
     /// Brings the top lists up to date; `None` where nothing has changed.
@@ -220,20 +279,21 @@ impl Column {
         let known = self.known.iter().max().copied().unwrap_or(0);
         let is_made_anew = is_restored || changed.len() as u64 > known / MADE_ANEW_SHARE;
         for &subject in &changed {
-            let cell = self.cells.at(subject);
-            cell.flags &= !UNSHOWN;
+            let cell = self.cells.update(subject, |cell| {
+                cell.flags &= !UNSHOWN;
+                *cell
+            });
             if is_made_anew {
                 continue;
             }
-            let cell = *cell;
-            let totals = self.totals(subject, &cell);
+            let totals = self.totals(subject, cell);
             let mut flags = cell.flags;
             for (window, top) in Window::ALL.into_iter().zip(&mut self.tops) {
                 let is_listed = top.put((subject, totals[window.index()]), flags & listed(window) != 0, ids);
                 flags = if is_listed { flags | listed(window) } else { flags & !listed(window) };
             }
             if flags != cell.flags {
-                self.cells.at(subject).flags = flags;
+                self.cells.update(subject, |cell| cell.flags = flags);
             }
         }
         let mut firsts = if is_made_anew { self.firsts(ids).map(Some) } else { [const { None }; 3] };
@@ -249,10 +309,10 @@ impl Column {
                 continue;
             };
             let before: Vec<u32> = self.tops[window.index()].all().iter().map(|(subject, _)| *subject).collect();
-            before.into_iter().for_each(|subject| self.cells.at(subject).flags &= !listed(window));
+            before.into_iter().for_each(|subject| self.cells.update(subject, |cell| cell.flags &= !listed(window)));
             self.tops[window.index()].list(first);
             let now: Vec<u32> = self.tops[window.index()].all().iter().map(|(subject, _)| *subject).collect();
-            now.into_iter().for_each(|subject| self.cells.at(subject).flags |= listed(window));
+            now.into_iter().for_each(|subject| self.cells.update(subject, |cell| cell.flags |= listed(window)));
         }
         let known = self.known;
         let mut tops = self.tops.iter_mut().zip(known).map(|(top, known)| top.show(known));
@@ -311,14 +371,15 @@ impl Totals {
                 let mut unflushed = std::mem::take(&mut column.unflushed);
                 unflushed.sort_unstable();
                 for subject in unflushed {
-                    let cell = column.cells.at(subject);
-                    cell.flags &= !UNFLUSHED;
-                    let cell = *cell;
+                    let cell = column.cells.update(subject, |cell| {
+                        cell.flags &= !UNFLUSHED;
+                        *cell
+                    });
                     if column.sum_is_count {
                         each([series.of(kind), subject, PACKED], packed(cell.counts));
                         continue;
                     }
-                    for (window, total) in (0..).zip(column.totals(subject, &cell)) {
+                    for (window, total) in (0..).zip(column.totals(subject, cell)) {
                         each([series.of(kind), subject, window], total);
                     }
                 }
@@ -333,7 +394,61 @@ impl Totals {
         }
     }
 
-    /// Takes what [`Totals::unflushed`] gave, in any order but the newest of one key last.
+    /// The chunks that are there, in order.
+    pub fn chunks(&self) -> Vec<ChunkKey> {
+        let columns = SubjectKind::LISTED.into_iter().flat_map(|kind| {
+            let columns = self.columns[kind.index()].iter();
+            columns.map(move |(series, column)| (series.of(kind), column))
+        });
+        let mut chunks: Vec<ChunkKey> =
+            columns.flat_map(|(series, column)| column.cells.chunks().map(move |chunk| (series, chunk))).collect();
+        chunks.sort_unstable();
+        chunks
+    }
+
+    /// Writes the totals of a chunk as they are now.
+    pub fn write_chunk(&self, (series, chunk): ChunkKey, out: &mut Writer) {
+        let column = Series::split(series).and_then(|(kind, series)| self.columns[kind.index()].get(&series));
+        column.expect("a chunk of a series that there is").write_chunk(chunk, out);
+    }
+
+    /// Takes a chunk of which nothing was taken yet.
+    pub fn restore_chunk(&mut self, (series, chunk): ChunkKey, stored: &mut Reader<'_>) -> Result<(), StoreError> {
+        let split = Series::split(series).filter(|(kind, _)| *kind != SubjectKind::Global);
+        let (kind, series) = split.ok_or_else(|| stored.damaged("its series is none"))?;
+        self.columns[kind.index()].entry(series).or_insert_with(|| Column::new(series)).restore_chunk(chunk, stored)
+    }
+
+    /// Every total, those that are zero included.
+    #[cfg(test)]
+    pub fn all(&self) -> std::collections::BTreeMap<(u32, u32), [Total; 3]> {
+        let global = self.global.iter().map(|(series, totals)| ((series.of(SubjectKind::Global), 0), *totals));
+        let listed = SubjectKind::LISTED.into_iter().flat_map(|kind| {
+            let columns = self.columns[kind.index()].iter();
+            columns.flat_map(move |(series, column)| {
+                let cells = column.cells.all();
+                cells.map(move |(subject, cell)| ((series.of(kind), subject), column.totals(subject, cell)))
+            })
+        });
+        listed.chain(global).collect()
+    }
+
+    /// Writes the totals of everything.
+    pub fn write_global(&self, out: &mut Writer) {
+        for (series, totals) in &self.global {
+            out.put((series.number(), totals.map(|total| (total.count, total.sum))));
+        }
+    }
+
+    pub fn restore_global(&mut self, stored: &mut Reader<'_>) -> Result<(), StoreError> {
+        while !stored.is_empty() {
+            let (series, totals): (u32, [(u64, i128); 3]) = stored.take()?;
+            self.global.insert(Series::from_number(series), totals.map(|(count, sum)| Total { count, sum }));
+        }
+        Ok(())
+    }
+
+    /// Takes what [`Totals::unflushed`] gave, the newest of one key last.
     pub fn restore(&mut self, key: [u32; 3], total: Total) -> Result<(), StoreError> {
         let damaged = || StoreError("the coliseum tables: a total is none; the projection is rebuilt".into());
         let (kind, series) = Series::split(key[0]).ok_or_else(damaged)?;
@@ -346,8 +461,7 @@ impl Totals {
         let columns = &mut self.columns[kind.index()];
         let column = columns.entry(series).or_insert_with(|| Column::new(series));
         if key[2] == PACKED && column.sum_is_count {
-            let counts = unpacked(total.sum);
-            (0..).zip(counts).for_each(|(window, count)| column.set(key[1], window, count, 0));
+            column.set_counts(key[1], unpacked(total.sum));
             return Ok(());
         }
         if !is_window || column.sum_is_count {

@@ -28,14 +28,14 @@ pub(super) fn damaged(how: &str) -> StoreError {
 }
 
 /// A value of the table: a checksum over its key and itself before it.
-pub(in crate::projection) fn framed(key: &[u8], body: &[u8]) -> Vec<u8> {
+pub fn framed(key: &[u8], body: &[u8]) -> Vec<u8> {
     let mut value = Vec::with_capacity(4 + body.len());
     value.extend_from_slice(&checksum(key, body));
     value.extend_from_slice(body);
     value
 }
 
-pub(in crate::projection) fn unframed<'v>(key: &[u8], value: &'v [u8]) -> Result<&'v [u8], StoreError> {
+pub fn unframed<'v>(key: &[u8], value: &'v [u8]) -> Result<&'v [u8], StoreError> {
     match value.split_first_chunk::<4>() {
         Some((sum, body)) if *sum == checksum(key, body) => Ok(body),
         _ => Err(damaged("its checksum does not match")),

@@ -29,7 +29,7 @@ use super::StoreError;
 #[doc(hidden)]
 pub use block::is_block;
 use block::{Block, BlockWriter};
-pub(super) use block::{framed, unframed};
+pub use block::{framed, unframed};
 
 /// Runs are merged into one of at most this many rows: what a flush at full speed brings, and about a tenth of a second.
 const RUN_ROWS_MAX: u64 = 1 << 20;
@@ -105,6 +105,10 @@ pub struct Changes<const K: usize> {
     slabs: Vec<Slab<K>>,
     /// As of the changes before; once they are written, as of these.
     manifest: Manifest,
+    /// Runs up to this one are not merged with later ones.
+    apart: u64,
+    /// Runs up to this one are of no use any more.
+    forgotten: u64,
 }
 
 /// Every row of one moment.
@@ -187,7 +191,18 @@ impl<const K: usize> Rows<K> {
         self.in_flight.clone_from(&slabs);
         self.was_taken = true;
         self.flushes += 1;
-        Changes { table: self.table, merge: self.merge, slabs, manifest: self.written.clone() }
+        let manifest = self.written.clone();
+        Changes { table: self.table, merge: self.merge, slabs, manifest, apart: 0, forgotten: 0 }
+    }
+
+    /// How many changes were taken, which numbers the run of the last ones.
+    pub fn flushes(&self) -> u64 {
+        self.flushes
+    }
+
+    /// Rows that are stored in the runs behind one.
+    pub fn stored_behind(&self, run: u64) -> u64 {
+        self.written.runs.iter().filter(|stored| stored.number > run).map(|stored| stored.rows).sum()
     }
 
     /// Goes on from changes that are written.
@@ -209,6 +224,16 @@ impl<const K: usize> Changes<K> {
         }
     }
 
+    /// Runs up to a number are not merged with this one: they can be forgotten by themselves. To be said of all changes.
+    pub fn keep_apart(&mut self, run: u64) {
+        self.apart = run;
+    }
+
+    /// Removes the runs up to a number, behind which all were kept apart from them.
+    pub fn forget(&mut self, run: u64) {
+        self.forgotten = run;
+    }
+
     /// Sorts rows and merges those of one key, as a run holds them.
     pub fn sort(&self, rows: &mut Vec<Row<K>>) {
         sort_and_merge(rows, self.merge);
@@ -227,8 +252,14 @@ impl<const K: usize> Changes<K> {
         let mut table = transaction.open_table(self.table).map_err(StoreError::of)?;
         let mut runs = Vec::clone(&self.manifest.runs);
         let number = self.manifest.flushes + 1;
+        let kept = runs.partition_point(|run| run.number <= self.forgotten);
+        for run in runs.drain(..kept) {
+            remove_run::<K>(&mut table, run.number)?;
+        }
         if !new.is_empty() {
-            let first = first_to_merge(runs.iter().map(|run| run.rows), new.len() as u64, RUN_ROWS_MAX);
+            let apart = runs.partition_point(|run| run.number <= self.apart);
+            let sizes = runs[apart..].iter().map(|run| run.rows);
+            let first = apart + first_to_merge(sizes, new.len() as u64, RUN_ROWS_MAX);
             let merging = runs.split_off(first);
             let mut older = Vec::with_capacity(merging.len());
             for run in &merging {
@@ -357,22 +388,23 @@ fn scan_run<const K: usize>(
     Ok(())
 }
 
-/// Takes a run out of the table: its blocks, by their keys.
+/// Removes a run's blocks from the table.
+fn remove_run<const K: usize>(
+    table: &mut redb::Table<'_, &'static [u8], &'static [u8]>,
+    run: u64,
+) -> Result<(), StoreError> {
+    let (first, last) = (block_key(run, &[0; K]), block_key(run, &[u32::MAX; K]));
+    table.retain_in(first.as_slice()..=last.as_slice(), |_, _| false).map_err(StoreError::of)
+}
+
+/// Takes a run out of the table.
 fn take_run<const K: usize>(
     table: &mut redb::Table<'_, &'static [u8], &'static [u8]>,
     run: u64,
 ) -> Result<Vec<Row<K>>, StoreError> {
     let mut rows = Vec::new();
-    let (first, last) = (block_key(run, &[0; K]), block_key(run, &[u32::MAX; K]));
-    let mut keys = Vec::new();
-    for block in table.range(first.as_slice()..=last.as_slice()).map_err(StoreError::of)? {
-        let (key, block) = block.map_err(StoreError::of)?;
-        Block::<K>::open(key.value(), block.value())?.scan(&[0; K], &[u32::MAX; K], &mut |row| rows.push(*row))?;
-        keys.push(key.value().to_vec());
-    }
-    for key in keys {
-        table.remove(key.as_slice()).map_err(StoreError::of)?;
-    }
+    scan_run(&*table, run, &[0; K], &[u32::MAX; K], &mut |row: &Row<K>| rows.push(*row))?;
+    remove_run::<K>(table, run)?;
     Ok(rows)
 }
 
