@@ -69,18 +69,17 @@ impl Place {
     }
 }
 
-/// A name as it is kept.
+/// A name as it is kept, looked up and stored.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Name<'n> {
+    /// None of these is one that says a UUID.
     Text(&'n str),
-    Uuid(&'n Uuid),
+    Uuid(Uuid),
 }
 
 impl<'n> Name<'n> {
-    fn is(&self, name: &str) -> bool {
-        match self {
-            Name::Text(text) => *text == name,
-            Name::Uuid(uuid) => uuid_of(name).as_ref() == Some(*uuid),
-        }
+    fn of(name: &'n str) -> Name<'n> {
+        uuid_of(name).map_or(Name::Text(name), Name::Uuid)
     }
     fn text(self) -> Cow<'n, str> {
         match self {
@@ -92,14 +91,41 @@ impl<'n> Name<'n> {
     fn cmp(self, other: Name<'_>) -> Ordering {
         match (self, other) {
             // Digits stand before letters.
-            (Name::Uuid(one), Name::Uuid(other)) => one.cmp(other),
+            (Name::Uuid(one), Name::Uuid(other)) => one.cmp(&other),
             (one, other) => one.text().cmp(&other.text()),
         }
     }
+
+    /// Its bytes behind their count, or those of a UUID behind [`STORED_UUID`].
+    fn write(self, out: &mut Vec<u8>) {
+        let (mark, bytes) = match &self {
+            Name::Text(text) => (u32::try_from(text.len()).expect("a name is short"), text.as_bytes()),
+            Name::Uuid(uuid) => (STORED_UUID, uuid.as_bytes().as_slice()),
+        };
+        out.extend_from_slice(&mark.to_le_bytes());
+        out.extend_from_slice(bytes);
+    }
+    /// Reads what [`Name::write`] wrote, and passes over it.
+    fn read(rest: &mut &'n [u8]) -> Option<Name<'n>> {
+        let (mark, behind) = rest.split_first_chunk::<4>()?;
+        let mark = u32::from_le_bytes(*mark);
+        let (name, behind) = if mark == STORED_UUID {
+            let (bytes, behind) = behind.split_first_chunk::<16>()?;
+            (Name::Uuid(Uuid::from_bytes(*bytes)), behind)
+        } else {
+            let (text, behind) = behind.split_at_checked(mark as usize)?;
+            (Name::of(std::str::from_utf8(text).ok()?), behind)
+        };
+        *rest = behind;
+        Some(name)
+    }
 }
 
+/// Stands for the count of bytes where a UUID is stored: no name is so long.
+const STORED_UUID: u32 = u32::MAX;
+
 /// The UUID that a name says in the one form in which it can be said again: lower-case digits in five groups. Beside the
-/// library, which reads other forms too, this costs little: a start asks it of every name.
+/// library, which reads other forms too, this costs little: it is asked of every name that is looked up.
 fn uuid_of(name: &str) -> Option<Uuid> {
     let letters: &[u8; Hyphenated::LENGTH] = name.as_bytes().try_into().ok()?;
     if [letters[8], letters[13], letters[18], letters[23]] != [b'-'; 4] {
@@ -149,22 +175,20 @@ pub struct Ahead {
 
 impl Ahead {
     pub fn look(&mut self, names: &Names, entries: &[Parsed<'_>]) {
-        fn user<'e>(parsed: &'e Parsed<'_>) -> &'e str {
-            parsed.entry.envelope.user_id
-        }
         let Ahead { numbers, hashes } = self;
+        let users: Vec<Name<'_>> = entries.iter().map(|parsed| Name::of(parsed.entry.envelope.user_id)).collect();
         let inner = names.inner.read();
         hashes.clear();
-        hashes.extend(entries.iter().map(|parsed| inner.hash(user(parsed))));
+        hashes.extend(users.iter().map(|user| inner.hash(*user)));
         numbers.clear();
         numbers.extend(entries.iter().zip(&*hashes).map(|(parsed, hash)| {
             // Of another name, if two have one hash; which it is stands in the text.
             let slot = inner.numbers.find(Slot::spread(*hash), |slot| slot.hash == *hash);
             (parsed.entry.seq, slot.map(|slot| slot.number))
         }));
-        for ((parsed, hash), (_, number)) in entries.iter().zip(&*hashes).zip(numbers) {
-            if number.is_some_and(|number| !inner.name(number as usize).is(user(parsed))) {
-                *number = inner.find_hashed(user(parsed), *hash);
+        for ((user, hash), (_, number)) in users.iter().zip(&*hashes).zip(numbers) {
+            if number.is_some_and(|number| inner.name(number as usize) != *user) {
+                *number = inner.find_hashed(*user, *hash);
             }
         }
     }
@@ -217,11 +241,11 @@ impl Names {
     }
     /// The name's number; the next one if it has none yet. Only the fold calls it.
     pub fn number(&self, name: &str) -> u32 {
-        let inner = self.inner.read();
+        let (name, inner) = (Name::of(name), self.inner.read());
         let hash = inner.hash(name);
         let found = inner.find_hashed(name, hash);
         drop(inner);
-        found.unwrap_or_else(|| self.inner.write().push(&NewName { name, uuid: uuid_of(name), hash }))
+        found.unwrap_or_else(|| self.inner.write().push(NewName { name, hash }))
     }
     /// For many lookups in a row.
     pub fn hold(&self) -> Held<'_> {
@@ -245,9 +269,7 @@ impl Changes {
         let mut body = Vec::new();
         let held = self.names.hold();
         for number in self.numbers.clone() {
-            let name = held.0.name(number).text();
-            body.extend_from_slice(&(name.len() as u32).to_le_bytes());
-            body.extend_from_slice(name.as_bytes());
+            held.0.name(number).write(&mut body);
         }
         drop(held);
         let first = u32::try_from(self.numbers.start).expect("numbers are 32 bits");
@@ -276,8 +298,7 @@ pub fn is_names(bytes: &[u8]) -> bool {
 
 /// A name that has no number yet.
 struct NewName<'n> {
-    name: &'n str,
-    uuid: Option<Uuid>,
+    name: Name<'n>,
     hash: u32,
 }
 
@@ -292,16 +313,13 @@ fn damaged() -> StoreError {
 fn each_name<'v>(
     first: u32,
     value: &'v [u8],
-    each: &mut impl FnMut(&'v str) -> Result<(), StoreError>,
+    each: &mut impl FnMut(Name<'v>) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let mut rest = unframed(&first.to_be_bytes(), value)?;
-    while let Some((bytes, behind)) = rest.split_first_chunk::<4>() {
-        let bytes = u32::from_le_bytes(*bytes) as usize;
-        let (name, behind) = behind.split_at_checked(bytes).ok_or_else(damaged)?;
-        each(std::str::from_utf8(name).map_err(|_| damaged())?)?;
-        rest = behind;
+    while !rest.is_empty() {
+        each(Name::read(&mut rest).ok_or_else(damaged)?)?;
     }
-    if rest.is_empty() { Ok(()) } else { Err(damaged()) }
+    Ok(())
 }
 
 impl Inner {
@@ -321,7 +339,7 @@ impl Inner {
         let Place(place) = self.places[number];
         let index = (place & !Place::OF_UUID) as usize;
         if place & Place::OF_UUID > 0 {
-            return Name::Uuid(&self.uuids[index]);
+            return Name::Uuid(self.uuids[index]);
         }
         let start = if index == 0 { 0 } else { self.ends[index - 1] };
         Name::Text(&self.text[start..self.ends[index]])
@@ -346,7 +364,7 @@ impl Inner {
         }
         let mut names: Vec<NewName<'_>> = Vec::with_capacity(NAMES_AT_ONCE);
         each_name(first, value, &mut |name| {
-            names.push(self.new_name(name));
+            names.push(NewName { name, hash: self.hash(name) });
             if names.len() < NAMES_AT_ONCE { Ok(()) } else { self.take(&mut names) }
         })?;
         self.take(&mut names)
@@ -361,37 +379,39 @@ impl Inner {
             if self.find_hashed(new.name, new.hash).is_some() {
                 return Err(damaged());
             }
-            self.push(&new);
+            self.push(new);
         }
         Ok(())
     }
 
-    fn new_name<'n>(&self, name: &'n str) -> NewName<'n> {
-        NewName { name, uuid: uuid_of(name), hash: self.hash(name) }
-    }
-    fn hash(&self, name: &str) -> u32 {
-        self.hasher.hash_one(name) as u32
+    fn hash(&self, name: Name<'_>) -> u32 {
+        let hash = match name {
+            Name::Text(text) => self.hasher.hash_one(text),
+            Name::Uuid(uuid) => self.hasher.hash_one(uuid.as_u128()),
+        };
+        hash as u32
     }
 
     fn find(&self, name: &str) -> Option<u32> {
+        let name = Name::of(name);
         self.find_hashed(name, self.hash(name))
     }
 
-    fn find_hashed(&self, name: &str, hash: u32) -> Option<u32> {
-        let is_it = |slot: &Slot| slot.hash == hash && self.name(slot.number as usize).is(name);
+    fn find_hashed(&self, name: Name<'_>, hash: u32) -> Option<u32> {
+        let is_it = |slot: &Slot| slot.hash == hash && self.name(slot.number as usize) == name;
         self.numbers.find(Slot::spread(hash), is_it).map(|slot| slot.number)
     }
 
     /// Takes the next number for a name that has none.
-    fn push(&mut self, new: &NewName<'_>) -> u32 {
+    fn push(&mut self, new: NewName<'_>) -> u32 {
         let number = u32::try_from(self.places.len()).expect("numbers are 32 bits");
-        self.places.push(match new.uuid {
-            Some(uuid) => {
+        self.places.push(match new.name {
+            Name::Uuid(uuid) => {
                 self.uuids.push(uuid);
                 Place::uuid(self.uuids.len() - 1)
             }
-            None => {
-                self.text.push_str(new.name);
+            Name::Text(text) => {
+                self.text.push_str(text);
                 self.ends.push(self.text.len());
                 Place::text(self.ends.len() - 1)
             }
@@ -486,10 +506,7 @@ mod tests {
         let mut first = 0u32;
         for names in values {
             let mut body = Vec::new();
-            for name in *names {
-                body.extend_from_slice(&(name.len() as u32).to_le_bytes());
-                body.extend_from_slice(name.as_bytes());
-            }
+            names.iter().for_each(|name| Name::of(name).write(&mut body));
             let value = framed(&first.to_be_bytes(), &body);
             let mut table = transaction.open_table(TABLE).expect("in memory");
             table.insert(first, value.as_slice()).expect("in memory");
