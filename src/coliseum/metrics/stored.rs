@@ -22,8 +22,8 @@ use crate::projection::rows::{self, Rows};
 const ROWS: rows::Definition = TableDefinition::new("metrics.totals");
 const CHUNKS: TableDefinition<ChunkKey, &[u8]> = TableDefinition::new("metrics.total_chunks");
 
-/// So many rows are worth a step.
-const STEP_ROWS: u64 = 1 << 15;
+/// So many rows are worth a step. Tests have few.
+const STEP_ROWS: u64 = if cfg!(test) { 1 << 4 } else { 1 << 15 };
 /// Totals that a step writes for each row that has come.
 const SWEPT_PER_ROW: u64 = 8;
 
@@ -247,6 +247,43 @@ mod tests {
         assert_eq!(found, told(&totals));
         let rows = stored.rows.stored_behind(0);
         assert!(rows <= 2 * u64::from(all) / SWEPT_PER_ROW + 2 * stored.step_rows, "{rows} rows");
+    }
+
+    #[test]
+    fn a_damaged_chunk_is_an_error() {
+        let database = redb::Database::builder().create_with_backend(InMemoryBackend::new()).expect("in memory");
+        tables::create(&database).expect("in memory");
+        let open = || Stored::open(&database, &Arc::new(database.begin_read().expect("in memory")));
+        let (mut stored, mut totals) = open().expect("empty");
+        stored.step_rows = 1;
+        totals.add(SubjectKind::User, 3, Series::metric(Metric::VotesCast, None), [1; 3], (1, 5));
+        totals.add(SubjectKind::Global, 0, Series::metric(Metric::VotesCast, None), [1; 3], (1, 5));
+        flush(&database, &mut stored, &mut totals);
+        let of_user = (Series::metric(Metric::VotesCast, None).of(SubjectKind::User), 0);
+        let put = |key: ChunkKey, value: &[u8]| {
+            let transaction = database.begin_write().expect("in memory");
+            transaction.open_table(CHUNKS).expect("made by the flush").insert(key, value).expect("in memory");
+            transaction.commit().expect("in memory");
+        };
+        for key in [of_user, GLOBAL] {
+            let chunks = database.begin_read().expect("in memory").open_table(CHUNKS).expect("made by the flush");
+            let whole = chunks.get(key).expect("readable").expect("it was due").value().to_vec();
+            for at in 0..whole.len() {
+                let mut bad = whole.clone();
+                bad[at] ^= 4;
+                put(key, &bad);
+                assert!(open().is_err(), "{at}");
+            }
+            // What is wrong behind a right checksum is one too.
+            let mut wrong = Writer::value();
+            wrong.put(3u8);
+            put(key, &wrong.into_value(checked_key(key)));
+            assert!(open().is_err());
+            put(key, &whole);
+        }
+        let beyond = (of_user.0, u32::MAX);
+        put(beyond, &Writer::value().into_value(checked_key(beyond)));
+        assert!(open().is_err());
     }
 
     proptest! {

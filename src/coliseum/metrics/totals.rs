@@ -97,9 +97,8 @@ const LISTED: u32 = listed(Window::Days7) | listed(Window::Days30) | listed(Wind
 /// A chunk of a column: the number of the series of a kind, and which.
 pub(super) type ChunkKey = (u32, u32);
 
-/// The first subject of a chunk.
-fn first_of(chunk: u32) -> u32 {
-    chunk * CHUNK as u32
+fn subjects_of(chunk: u32) -> impl Iterator<Item = u32> {
+    (chunk * CHUNK as u32..=u32::MAX).take(CHUNK)
 }
 
 /// One series of all subjects of a kind.
@@ -234,8 +233,7 @@ impl Column {
                 out.put_numbers(sums.iter().flatten().copied(), i32::to_le_bytes);
             }
             _ => {
-                let subjects = first_of(chunk)..first_of(chunk + 1);
-                out.put_numbers(subjects.flat_map(|subject| self.sums.get(subject)), i128::to_le_bytes);
+                out.put_numbers(subjects_of(chunk).flat_map(|subject| self.sums.get(subject)), i128::to_le_bytes);
             }
         }
     }
@@ -256,7 +254,7 @@ impl Column {
             },
         };
         let (counts, sums) = (counts.as_chunks::<3>().0, sums.as_chunks::<3>().0);
-        for ((subject, counts), sums) in (first_of(chunk)..).zip(counts).zip(sums) {
+        for ((subject, counts), sums) in subjects_of(chunk).zip(counts).zip(sums) {
             if *counts == [0; 3] && *sums == [0; 3] {
                 continue;
             }
@@ -415,7 +413,8 @@ impl Totals {
     /// Takes a chunk of which nothing was taken yet.
     pub fn restore_chunk(&mut self, (series, chunk): ChunkKey, stored: &mut Reader<'_>) -> Result<(), StoreError> {
         let split = Series::split(series).filter(|(kind, _)| *kind != SubjectKind::Global);
-        let (kind, series) = split.ok_or_else(|| stored.damaged("its series is none"))?;
+        let split = split.filter(|_| chunk <= u32::MAX / CHUNK as u32);
+        let (kind, series) = split.ok_or_else(|| stored.damaged("it is of no series, or of no subjects"))?;
         self.columns[kind.index()].entry(series).or_insert_with(|| Column::new(series)).restore_chunk(chunk, stored)
     }
 
