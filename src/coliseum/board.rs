@@ -4,7 +4,8 @@
 //!
 //! A view holds each board as [`Shown`]: an older board and what has moved since. Whoever looks at it first puts the two
 //! together, the others find it so. A board that was looked at in one view is made with the next one, before readers get
-//! it; under load most boards of most views are looked at by nobody.
+//! it; under load most boards of most views are looked at by nobody. Of those that many have moved on, as on all after a
+//! start, one is made with each view, and views are asked for until none is left.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -77,14 +78,16 @@ pub struct Shown {
 /// More moves than these are not left to a reader for long: putting them together takes some milliseconds.
 const MOVED_MAX: usize = 1 << 15;
 
-/// The next view of each board that something moved on, given by number. Ready are those that somebody looked at, and of
-/// those that many have moved on the one furthest behind: a view takes no longer because all of them are.
+/// The next view of boards, with what moved on each, given by number. Ready are those that somebody looked at, and of those
+/// that many have moved on the one furthest behind: a view takes no longer because all of them are.
 pub(super) fn after<'b>(boards: impl Iterator<Item = (&'b mut Arc<Shown>, Vec<Moved>)>, ids: &impl Ids) {
     let mut furthest: Option<Arc<Shown>> = None;
-    for (board, moved) in boards.filter(|(_, moved)| !moved.is_empty()) {
-        *board = Arc::new(board.after(moved, ids));
-        let most = furthest.as_ref().map_or(MOVED_MAX, |furthest| furthest.moved_len());
-        if board.made.get().is_none() && board.moved_len() > most {
+    for (board, moved) in boards {
+        if !moved.is_empty() {
+            *board = Arc::new(board.after(moved, ids));
+        }
+        let is_further = |other: &Arc<Shown>| board.moved_len() > other.moved_len();
+        if board.is_behind() && furthest.as_ref().is_none_or(is_further) {
             furthest = Some(Arc::clone(board));
         }
     }
@@ -115,6 +118,11 @@ impl Shown {
             next.made(ids);
         }
         next
+    }
+
+    /// Whether so many have moved that it should be made before somebody reads it.
+    pub(super) fn is_behind(&self) -> bool {
+        self.made.get().is_none() && self.moved_len() > MOVED_MAX
     }
 
     fn moved_len(&self) -> usize {
@@ -408,6 +416,21 @@ mod tests {
             assert_eq!(board.board(&ids).count_above(2), COUNT as usize);
             assert_eq!(board.board(&ids).count_above(3), 0);
         }
+    }
+
+    #[test]
+    fn what_a_start_leaves_is_made_while_nothing_moves() {
+        const COUNT: u32 = MOVED_MAX as u32 + 1;
+        let ids = ids(COUNT);
+        let mut boards: [Arc<Shown>; 3] = Default::default();
+        let all = || (0..COUNT).map(|number| Moved { number, old: 0, new: 1 }).collect();
+        after(boards.iter_mut().map(|board| (board, all())), &ids);
+        let behind = |boards: &[Arc<Shown>]| boards.iter().filter(|board| board.is_behind()).count();
+        for left in [2, 1, 0] {
+            assert_eq!(behind(&boards), left, "one a view");
+            after(boards.iter_mut().map(|board| (board, Vec::new())), &ids);
+        }
+        assert!(boards.iter().all(|board| board.made.get().is_some_and(|made| made.len() == COUNT as usize)));
     }
 
     #[test]

@@ -229,6 +229,10 @@ impl Projection for Coliseum {
         self.metrics.written(changes.metrics);
     }
 
+    fn wants_view(&self) -> bool {
+        self.shown_boards.iter().flatten().any(|board| board.is_behind())
+    }
+
     fn view(&mut self, applied: Seq) -> Arc<View> {
         self.publish();
         // One transaction for all: a flush may be committed at any moment.

@@ -313,6 +313,10 @@ impl<P: Projection> Fold<P> {
         Ok(())
     }
 
+    pub fn wants_view(&self) -> bool {
+        self.projection.wants_view()
+    }
+
     pub fn view(&mut self) -> Result<Arc<P::View>, Trouble> {
         let applied = self.applied;
         contain(|| self.projection.view(applied)).map_err(Trouble::Tainted)

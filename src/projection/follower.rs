@@ -340,9 +340,10 @@ impl<P: Projection> Follower<P> {
         }
     }
 
-    /// Whether a view would show that what was wrong is over.
+    /// Whether a view would show that what was wrong is over, or the projection asks for one.
     pub fn wants_view(&self) -> bool {
-        self.store_trouble.is_some() && self.flush_not_before.is_none() && self.fold.is_some()
+        let is_over = self.store_trouble.is_some() && self.flush_not_before.is_none();
+        self.fold.as_ref().is_some_and(|fold| is_over || fold.wants_view())
     }
 
     fn recovered(&mut self) {

@@ -148,6 +148,10 @@ pub trait Projection: Sized + Send + 'static {
     fn changes(&mut self) -> Self::Changes;
     /// Takes changes back that are written. Their commit is seen by the next read transaction at the earliest.
     fn written(&mut self, changes: Self::Changes);
+    /// Whether another view should be made though nothing changes: a part of its work was left to the next.
+    fn wants_view(&self) -> bool {
+        false
+    }
     /// The view of everything folded so far. Cost follows what changed since the last one.
     fn view(&mut self, applied: Seq) -> Arc<Self::View>;
 

@@ -156,6 +156,8 @@ pub struct Plan {
     pub fail_tick: AtomicU64,
     pub panic_view: AtomicU64,
     pub fail_open: AtomicU64,
+    /// How many views are still asked for.
+    pub views_wanted: AtomicU64,
     /// Views keep the database open, as a projection's may that reads its tables.
     pub views_hold_database: AtomicBool,
     /// An instance of this factor folds nothing after this seq until it is let go.
@@ -349,7 +351,12 @@ impl Projection for Sums {
 
     fn written(&mut self, _: Changes) {}
 
+    fn wants_view(&self) -> bool {
+        self.rules.plan.views_wanted.load(Ordering::SeqCst) > 0
+    }
+
     fn view(&mut self, applied: Seq) -> Arc<SumsView> {
+        spend(&self.rules.plan.views_wanted);
         assert!(!spend(&self.rules.plan.panic_view), "told to panic in a view");
         let is_held = self.rules.plan.views_hold_database.load(Ordering::SeqCst);
         Arc::new(SumsView {

@@ -66,6 +66,17 @@ fn a_moved_clock_ticks_forwards_and_back_with_no_event() {
 }
 
 #[test]
+fn a_projection_that_asks_for_views_gets_them_with_no_event() {
+    let bench = Bench::with_entries(3);
+    let handle = bench.start();
+    bench.expect(&handle, &[]);
+    bench.rules.plan.views_wanted.store(3, SeqCst);
+    until("all are made", &handle, |_| bench.rules.plan.views_wanted.load(SeqCst) == 0);
+    bench.expect(&handle, &[]);
+    handle.shutdown();
+}
+
+#[test]
 fn the_last_handle_that_is_dropped_stops_the_thread_with_a_flush() {
     let bench = Bench::with_entries(4);
     let handle = bench.start();
