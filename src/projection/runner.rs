@@ -242,6 +242,8 @@ impl<P: Projection> Runner<P> {
         }
         let started = Instant::now();
         let Some(view) = self.serving.view() else { return };
+        // Whoever sees the view finds the dead letters of before it.
+        self.report_dead_letters();
         self.shared.publish(view, applied, minute);
         let at = Instant::now();
         self.shown = Shown { applied, minute, at, cost: at - started, is_stale: false };
@@ -250,11 +252,15 @@ impl<P: Projection> Runner<P> {
         }
     }
 
-    /// Writes down how it stands.
-    fn report(&mut self) {
+    fn report_dead_letters(&self) {
         if let Some(fold) = self.serving.fold() {
             self.shared.publish_dead_letters(fold.dead_letters().all());
         }
+    }
+
+    /// Writes down how it stands.
+    fn report(&mut self) {
+        self.report_dead_letters();
         let received_at = self.serving.fold().and_then(|fold| fold.received_at());
         let applied = self.shown.applied;
         if applied >= self.target {
