@@ -1,4 +1,7 @@
 //! A round of the writer: the batch that is being filled, and the last ones that were written.
+//!
+//! All of it is memory of the writer thread. A crash loses what was not written, of which nobody was told; what was is read
+//! from the log again when a repeat asks for it.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -106,7 +109,10 @@ impl LastRounds {
             && let Some(oldest) = self.rounds.pop_front()
         {
             self.bytes -= oldest.len_bytes();
-            (written.bytes, written.spans) = (oldest.bytes, oldest.spans);
+            // Room for a large round is not held by a small one, which would be kept in the place of many.
+            if oldest.bytes.capacity() <= 2 * round.bytes.len() {
+                (written.bytes, written.spans) = (oldest.bytes, oldest.spans);
+            }
         }
         written.bytes.clear();
         written.spans.clear();
@@ -128,6 +134,20 @@ impl LastRounds {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn many_small_rounds_are_kept_behind_large_ones() {
+        let (mut kept, mut round, mut next) = (LastRounds::default(), Round::default(), Seq::new(1));
+        let large = vec![1; LAST_ROUNDS_BYTES / 2];
+        let sizes = std::iter::repeat_n(large.as_slice(), 5).chain(std::iter::repeat_n(&large[..300], 2_000));
+        for record in sizes {
+            round.start(next);
+            round.push(record, Fingerprint::new(0));
+            next = round.next_seq();
+            kept.keep(&mut round);
+        }
+        assert!((10..next.get()).all(|seq| kept.record(Seq::new(seq)).is_some()));
+    }
 
     proptest! {
         #[test]

@@ -9,9 +9,9 @@
 //! Who attends an event becomes a fan of those on its [`lineup`], and of those who join it later: for that there are rows
 //! of (event, user).
 //!
-//! Owns the tables `totals`, `by_event`, `fans`, `attendees` (the last three sorted runs of rows), `artists`, `events`, `users` (their
-//! numbers), `artist_names`, `event_names` and `lineups`, in the redb file that the runner gives it. Memory holds
-//! every artist with its money, names and line-ups, and what came since the last flush.
+//! Owns the tables `totals`, `by_event`, `fans`, `attendees` (the last three are sorted runs of rows), `artists`, `events`,
+//! `users` (their numbers), `artist_names`, `event_names` and `lineups`, in the redb file that the runner gives it. Memory
+//! holds every artist with its money, names and line-ups, and what came since the last flush.
 
 mod lineup;
 mod revenue;

@@ -1,7 +1,8 @@
 //! What money did for an artist in one currency, and the parts that it is stored in.
 //!
 //! A payment adds to one part, and every one of them counts as a transaction; `FIRST` and `LAST` are times, in
-//! microseconds. Stored as rows of (.., part), a part's sums add up where rows of one key meet, times do not.
+//! microseconds. By event it is stored as rows of (.., part): a part's sums add up where rows of one key meet, times do not.
+//! In total it is stored whole ([`Revenue::write`]).
 
 use crate::event::{Currency, Flow};
 use crate::projection::StoreError;

@@ -8,7 +8,9 @@
 //! | `subjects` | subject, kind and series, day, fan or genre or city, minute | every answer about one subject |
 //! | `days` | the same without the minute; users have none | whole days of the same, fewer rows by far |
 //! | `minutes` | day, minute, series, user, event, artist (each + 1, 0 for none) | what a passing minute takes out of the windows |
-//! | `totals` | kind and series, subject, window (3: the counts of all three in one) | the totals of the top lists, see [`stored`] |
+//! | `totals` | kind and series, subject, window (3: the counts of all three in one) | the totals of the top lists, since the sweep of [`stored`] last came by |
+//!
+//! The table `total_chunks` holds all totals, 256 neighbours to a value.
 //!
 //! Answers about one subject are added up from its own rows, to the minute, so that any number of days is exact and
 //! nothing per subject is kept for readers. Top lists are kept in order as the windows move: the fold holds every total

@@ -47,7 +47,6 @@ pub(super) struct Stored {
     sweep: Sweep,
     /// Rows since the last step.
     unswept: u64,
-    step_rows: u64,
 }
 
 /// What changed since the last flush, and the chunks of a step.
@@ -74,7 +73,7 @@ impl Stored {
         })?;
         restored?;
         let unswept = rows.stored_behind(sweep.step);
-        Ok((Stored { rows, sweep, unswept, step_rows: STEP_ROWS }, totals))
+        Ok((Stored { rows, sweep, unswept }, totals))
     }
 
     /// Takes what has changed, and a step's chunks if one is due.
@@ -85,7 +84,7 @@ impl Stored {
         });
         let mut rows = self.rows.changes();
         rows.keep_apart(self.sweep.step);
-        let is_due = self.unswept >= self.step_rows;
+        let is_due = self.unswept >= STEP_ROWS;
         let chunks = if is_due { self.step(totals, &mut rows) } else { Vec::new() };
         Changes { rows, sweep: self.sweep, chunks }
     }
@@ -227,18 +226,16 @@ mod tests {
         tables::create(&database).expect("in memory");
         let open = || Stored::open(&database, &Arc::new(database.begin_read().expect("in memory"))).expect("whole");
         let (mut stored, mut totals) = open();
-        stored.step_rows = 32;
         let (all, series) = (4 * CHUNK as u32, Series::metric(Metric::TracksPlayed, None));
         // Whose row goes long before the end.
         totals.add(SubjectKind::Global, 0, series, [1; 3], (7, 7));
         for number in 0..20 * all {
             totals.add(SubjectKind::User, number * 7 % all, series, [1; 3], (1, 1));
-            if number % 16 == 0 {
+            if number % 8 == 0 {
                 flush(&database, &mut stored, &mut totals);
             }
             if number % 5_000 == 0 {
                 (stored, totals) = open();
-                stored.step_rows = 32;
             }
         }
         flush(&database, &mut stored, &mut totals);
@@ -246,7 +243,7 @@ mod tests {
         assert_eq!(found[&(series.of(SubjectKind::Global), 0)], [Total { count: 7, sum: 7 }; 3]);
         assert_eq!(found, told(&totals));
         let rows = stored.rows.stored_behind(0);
-        assert!(rows <= 2 * u64::from(all) / SWEPT_PER_ROW + 2 * stored.step_rows, "{rows} rows");
+        assert!(rows <= 2 * u64::from(all) / SWEPT_PER_ROW + 2 * STEP_ROWS, "{rows} rows");
     }
 
     #[test]
@@ -255,8 +252,9 @@ mod tests {
         tables::create(&database).expect("in memory");
         let open = || Stored::open(&database, &Arc::new(database.begin_read().expect("in memory")));
         let (mut stored, mut totals) = open().expect("empty");
-        stored.step_rows = 1;
-        totals.add(SubjectKind::User, 3, Series::metric(Metric::VotesCast, None), [1; 3], (1, 5));
+        for subject in 0..STEP_ROWS as u32 {
+            totals.add(SubjectKind::User, subject, Series::metric(Metric::VotesCast, None), [1; 3], (1, 5));
+        }
         totals.add(SubjectKind::Global, 0, Series::metric(Metric::VotesCast, None), [1; 3], (1, 5));
         flush(&database, &mut stored, &mut totals);
         let of_user = (Series::metric(Metric::VotesCast, None).of(SubjectKind::User), 0);
@@ -292,13 +290,11 @@ mod tests {
         #[test]
         fn a_start_finds_the_totals_of_the_last_flush_and_old_rows_go(
             ops in prop::collection::vec(op(), 1..150),
-            step_rows in 1u64..20,
         ) {
             let database = redb::Database::builder().create_with_backend(InMemoryBackend::new()).expect("in memory");
             tables::create(&database).expect("in memory");
             let open = || Stored::open(&database, &Arc::new(database.begin_read().expect("in memory"))).expect("whole");
             let (mut stored, mut totals) = open();
-            stored.step_rows = step_rows;
             let (mut flushed, mut counted): (Model, Vec<Counted>) = Default::default();
             for op in ops {
                 match op {
@@ -325,8 +321,7 @@ mod tests {
                     }
                     Op::Start => {
                         (stored, totals) = open();
-                        stored.step_rows = step_rows;
-                        counted.clear();
+                                    counted.clear();
                     }
                 }
             }
