@@ -23,7 +23,7 @@ use redb::{ReadableDatabase, TableDefinition};
 use crate::projection::StoreError;
 
 /// Names the layout of tables and values; another one means a rebuild.
-pub const LAYOUT_VERSION: u8 = 3;
+pub const LAYOUT_VERSION: u8 = 4;
 /// One decoded value may not claim more; pages are read number by number.
 const VALUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Artists in one value of `alltime`: few keys a flush, and little to write again for one artist.

@@ -29,7 +29,7 @@ use crate::units::{Seq, Timestamp};
 use rows::{CITY, DAY, METRIC, PLAYED, SEEN, damaged, day_of, metric_of};
 
 /// Names the layout of tables and values; another one means a rebuild.
-const LAYOUT_VERSION: u8 = 2;
+const LAYOUT_VERSION: u8 = 3;
 
 const FANS: Definition = TableDefinition::new("fans");
 const USERS: names::Definition = TableDefinition::new("users");

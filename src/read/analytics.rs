@@ -87,29 +87,36 @@ pub struct Strength {
     pub previous: Option<MicroPoints>,
 }
 
-/// Of one artist. Reads the rows of two windows.
-pub fn strength(view: &View, artist: ArtistNo, domain: Domain, window: Window) -> Result<Strength, ReadFailure> {
+/// What an artist had in the windows before these, by window and domain in their order.
+pub type Previous = [Option<[MicroPoints; 4]>; 3];
+
+/// Reads the rows of two windows.
+pub fn previous(view: &View, artist: ArtistNo) -> Result<Previous, ReadFailure> {
+    let now = view.minute().get();
+    let mut previous = [None; 3];
+    for window in Window::ALL {
+        if let Some(minutes) = window.minutes() {
+            let points = view.metrics().points(artist.get(), now - 2 * minutes, now - minutes)?;
+            previous[window.index()] = Some(points.map(MicroPoints::new));
+        }
+    }
+    Ok(previous)
+}
+
+/// Of one artist.
+pub fn strength(view: &View, artist: ArtistNo, domain: Domain, window: Window, previous: &Previous) -> Strength {
     let positive = |domain: Domain| view.score(artist, domain, window).get().max(0);
     let all: i128 = Domain::ALL.into_iter().map(positive).sum();
-    let score = view.score(artist, domain, window);
     let board = view.board(domain, window);
-    let previous = match window.minutes() {
-        Some(minutes) => {
-            let now = view.minute().get();
-            let points = view.metrics().points(artist.get(), domain, now - 2 * minutes, now - minutes)?;
-            Some(MicroPoints::new(points))
-        }
-        None => None,
-    };
-    Ok(Strength {
-        score,
+    Strength {
+        score: view.score(artist, domain, window),
         share: (all > 0).then(|| positive(domain) as f64 / all as f64),
         percentile: board.standing_of(artist).map(|standing| {
             let at_most = board.total() as u64 - (standing.rank - 1);
             100.0 * at_most as f64 / board.total() as f64
         }),
-        previous,
-    })
+        previous: previous[window.index()].map(|points| points[domain.index()]),
+    }
 }
 
 /// The strongest domain of all time, the first of equals; `None` if none is positive.

@@ -1,7 +1,7 @@
 //! One artist: its profile and where it stands on the twelve boards.
 
 use super::ReadFailure;
-use super::analytics::{Strength, dominant_domain, strength, write_analytics};
+use super::analytics::{Strength, dominant_domain, previous, strength, write_analytics};
 use super::json::Json;
 use crate::coliseum::metrics::Days;
 use crate::coliseum::{ArtistNo, View};
@@ -11,29 +11,23 @@ use crate::units::{Domain, Window};
 pub fn artist(view: &View, artist_id: &str) -> Option<Vec<u8>> {
     let artist = view.artist(artist_id)?;
     let mut json = Json::with_capacity(2048);
-    json.object(|json| write_artist(json, view, artist, &mut |_| {}));
+    json.object(|json| write_artist(json, view, artist, &mut |_, _, _| {}));
     Some(json.into_bytes())
 }
 
 /// The artist with its strengths compared, and the analytics functions over `days`; `None` as [`artist`].
 pub fn dna(view: &View, artist_id: &str, days: Days) -> Result<Option<Vec<u8>>, ReadFailure> {
     let Some(artist) = view.artist(artist_id) else { return Ok(None) };
-    let mut strengths = Vec::with_capacity(12);
-    for domain in Domain::ALL {
-        for window in Window::ALL {
-            strengths.push(strength(view, artist, domain, window)?);
-        }
-    }
+    let previous = previous(view, artist)?;
     let found = view.metrics().analytics(artist.get(), view.card(artist), days)?;
     let mut json = Json::with_capacity(4096);
     json.object(|json| {
-        let mut strengths = strengths.iter();
-        write_artist(json, view, artist, &mut |json| {
-            let Some(Strength { share, percentile, previous, .. }) = strengths.next() else { return };
-            json.float("share", *share);
-            json.float("percentile", *percentile);
+        write_artist(json, view, artist, &mut |json, domain, window| {
+            let Strength { share, percentile, previous, .. } = strength(view, artist, domain, window, &previous);
+            json.float("share", share);
+            json.float("percentile", percentile);
             match previous {
-                Some(previous) => json.score("previousScore", *previous),
+                Some(previous) => json.score("previousScore", previous),
                 None => json.null("previousScore"),
             }
         });
@@ -43,8 +37,8 @@ pub fn dna(view: &View, artist_id: &str, days: Days) -> Result<Option<Vec<u8>>, 
     Ok(Some(json.into_bytes()))
 }
 
-/// The fields of the shape `artist`; `more` adds to each domain and window, in their order.
-fn write_artist(json: &mut Json, view: &View, artist: ArtistNo, more: &mut impl FnMut(&mut Json)) {
+/// The fields of the shape `artist`; `more` adds to each domain and window.
+fn write_artist(json: &mut Json, view: &View, artist: ArtistNo, more: &mut impl FnMut(&mut Json, Domain, Window)) {
     let card = view.card(artist);
     json.string("artistId", &card.id);
     json.optional_string("artistName", card.name.as_deref());
@@ -63,7 +57,7 @@ fn write_artist(json: &mut Json, view: &View, artist: ArtistNo, more: &mut impl 
                         json.optional_number("position", standing.map(|standing| standing.position));
                         json.optional_number("rank", standing.map(|standing| standing.rank));
                         json.number("total", board.total());
-                        more(json);
+                        more(json, domain, window);
                     });
                 }
             });

@@ -45,7 +45,7 @@ use totals::Totals;
 use view::Stored;
 
 /// Names the layout of tables and values; another one means a rebuild.
-const LAYOUT_VERSION: u8 = 2;
+const LAYOUT_VERSION: u8 = 3;
 
 const ARTISTS: names::Definition = TableDefinition::new("artists");
 const EVENTS: names::Definition = TableDefinition::new("events");

@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use roaring::RoaringBitmap;
-
 use super::Setup;
 use super::revenue::{Revenue, damaged};
 use super::totals::{Currencies, Shown};
@@ -125,17 +123,24 @@ impl View {
 
     /// Costs a row for each of them.
     pub fn fans(&self, artist: Artist) -> Result<Fans, StoreError> {
-        let (mut fans, mut paying) = (RoaringBitmap::new(), RoaringBitmap::new());
+        let (mut fans, mut paying) = (Vec::new(), Vec::new());
         self.stored()?.fans.scan(&[artist.0, 0], &[artist.0, u32::MAX], &mut |row| {
-            fans.insert(row.key[1]);
+            fans.push(row.key[1]);
             if row.sum != 0 {
-                paying.insert(row.key[1]);
+                paying.push(row.key[1]);
             }
         })?;
-        Ok(Fans { fans: fans.len(), paying_fans: paying.len() })
+        Ok(Fans { fans: distinct(fans), paying_fans: distinct(paying) })
     }
 
     fn stored(&self) -> Result<&Stored, StoreError> {
         self.stored.as_ref().map_err(|problem| StoreError(problem.clone()))
     }
+}
+
+/// How many there are, of numbers in few sorted parts: a stable sort merges those.
+fn distinct(mut numbers: Vec<u32>) -> u64 {
+    numbers.sort();
+    numbers.dedup();
+    numbers.len() as u64
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::series::{Series, SubjectKind};
-use super::view::{MetricsView, Of};
+use super::view::MetricsView;
 use crate::coliseum::ArtistCard;
 use crate::event::Metric;
 use crate::projection::StoreError;
@@ -92,32 +92,37 @@ impl MetricsView {
             Days::Last(days) => Some(self.minute.get() - MINUTES_PER_DAY * i64::from(days)),
             Days::AllTime => None,
         };
-        let of = &self.of(SubjectKind::Artist, artist);
-        let fans = self.days_seen(of, Series::FANS, after)?;
-        let payers = self.days_seen(of, Series::PAYERS, after)?;
+        let revenue = self.series_of(Metric::MoneySpent, &self.base_currency);
+        let (mut fans, mut payers) = (DaysSeen::default(), DaysSeen::default());
+        let mut genres: BTreeMap<u32, u64> = BTreeMap::new();
+        let mut cities: BTreeMap<u32, u64> = BTreeMap::new();
         let mut revenue_cents = 0;
-        if let Some(series) = self.series_of(Metric::MoneySpent, &self.base_currency) {
-            of.days(series, (after, None), &mut |row| revenue_cents += row.sum)?;
-        }
+        let series = [Series::FANS, Series::PAYERS, Series::GENRES, Series::PLACES];
+        let series: Vec<Series> = series.into_iter().chain(revenue).collect();
+        self.of(SubjectKind::Artist, artist).days(&series, (after, None), &mut |row| {
+            let [_, series, day, member] = row.key;
+            match Series::split(series) {
+                Some((_, Series::FANS)) => fans.note(day, member),
+                Some((_, Series::PAYERS)) => payers.note(day, member),
+                Some((_, Series::GENRES)) => *genres.entry(member).or_default() += row.count,
+                Some((_, Series::PLACES)) => *cities.entry(member).or_default() += row.count,
+                _ => revenue_cents += row.sum,
+            }
+        })?;
+        let (fans, repeat_fans) = fans.users(self.users_known);
+        let (paying_fans, _) = payers.users(self.users_known);
         Ok(Analytics {
-            fans: fans.users,
-            repeat_fans: fans.repeat_users,
-            paying_fans: payers.users,
+            fans,
+            repeat_fans,
+            paying_fans,
             revenue_cents,
-            genres: self.genres(of, card, after)?,
-            reach: self.reach(of, after)?,
+            genres: self.genres(genres, card),
+            reach: self.reach(cities),
         })
     }
 
-    fn days_seen(&self, of: &Of<'_>, set: Series, after: Option<i64>) -> Result<DaysSeen, StoreError> {
-        let mut seen = DaysSeen::of(self.users_known);
-        of.members(set, after, &mut |day, user, _| seen.note(day, user))?;
-        Ok(seen)
-    }
-
-    fn genres(&self, of: &Of<'_>, card: &ArtistCard, after: Option<i64>) -> Result<Vec<Share>, StoreError> {
-        let mut plays: BTreeMap<u32, u64> = BTreeMap::new();
-        of.members(Series::GENRES, after, &mut |_, genre, count| *plays.entry(genre).or_default() += count)?;
+    /// `plays` are by genre.
+    fn genres(&self, mut plays: BTreeMap<u32, u64>, card: &ArtistCard) -> Vec<Share> {
         let ungiven = plays.remove(&0).unwrap_or(0);
         // In whole parts of a play, of which each has as many as the profile has genres: fractions would not add up.
         let parts = card.genres.len().max(1) as u64;
@@ -136,12 +141,11 @@ impl MetricsView {
         let mut weights: Vec<(String, u64)> = weights.into_iter().collect();
         weights.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         let share = |(genre, weight)| Share { genre, share: weight as f64 / all as f64 };
-        Ok(weights.into_iter().map(share).collect())
+        weights.into_iter().map(share).collect()
     }
 
-    fn reach(&self, of: &Of<'_>, after: Option<i64>) -> Result<Reach, StoreError> {
-        let mut counts: BTreeMap<u32, u64> = BTreeMap::new();
-        of.members(Series::PLACES, after, &mut |_, city, count| *counts.entry(city).or_default() += count)?;
+    /// `counts` are by city.
+    fn reach(&self, counts: BTreeMap<u32, u64>) -> Reach {
         let all: u64 = counts.values().sum();
         let effective_cities = effective(counts.values().map(|count| *count as f64 / all as f64));
         let mut cities: Vec<(u32, u64)> = counts.into_iter().collect();
@@ -153,47 +157,80 @@ impl MetricsView {
         cities.truncate(CITIES_LISTED);
         let spelled = self.words.city_spellings.hold();
         let top = cities.into_iter().map(|(city, count)| (spelled.name(city).into_owned(), count)).collect();
-        Ok(Reach { cities: listed, effective_cities, top })
+        Reach { cities: listed, effective_cities, top }
     }
 }
 
-/// Users of a set, and those of two or more days, counted as rows come: in whatever order, some more than once.
-struct DaysSeen {
-    /// By a user's number: the one day of it, [`NEVER`] or [`SEVERAL`].
-    days: Vec<u32>,
-    users: u64,
-    repeat_users: u64,
-}
-
+/// Where more days were seen than one for so many users, each has a place by its number.
+const DENSE: usize = 16;
 /// No timestamp is of these days.
 const NEVER: u32 = 0;
 const SEVERAL: u32 = 1;
 
+/// Days on which users were seen, as rows come: in whatever order, some more than once.
+#[derive(Default)]
+struct DaysSeen {
+    /// The user in the higher half, the day in the lower.
+    days: Vec<u64>,
+}
+
 impl DaysSeen {
-    fn of(users_known: u32) -> DaysSeen {
-        DaysSeen { days: vec![NEVER; users_known as usize], users: 0, repeat_users: 0 }
+    fn note(&mut self, day: u32, user: u32) {
+        self.days.push(u64::from(user) << 32 | u64::from(day));
     }
 
-    fn note(&mut self, day: u32, user: u32) {
-        let seen = &mut self.days[user as usize];
-        if *seen == NEVER {
-            *seen = day;
-            self.users += 1;
-        } else if *seen != day && *seen != SEVERAL {
-            *seen = SEVERAL;
-            self.repeat_users += 1;
+    /// How many users there are, and how many of them were seen on two or more days. Users are numbered from 0 to `known`.
+    fn users(mut self, known: u32) -> (u64, u64) {
+        if self.days.len() > known as usize / DENSE {
+            return self.users_by_number(known);
         }
+        self.days.sort_unstable();
+        self.days.dedup();
+        let users = || self.days.chunk_by(|one, next| one >> 32 == next >> 32);
+        (users().count() as u64, users().filter(|days| days.len() > 1).count() as u64)
+    }
+
+    /// The same, faster for many: of each user that there is, the one day, [`NEVER`] or [`SEVERAL`].
+    fn users_by_number(&self, known: u32) -> (u64, u64) {
+        let mut seen = vec![NEVER; known as usize];
+        let (mut users, mut repeat_users) = (0, 0);
+        for pair in &self.days {
+            let (user, day) = ((pair >> 32) as usize, *pair as u32);
+            if seen[user] == NEVER {
+                seen[user] = day;
+                users += 1;
+            } else if seen[user] != day && seen[user] != SEVERAL {
+                seen[user] = SEVERAL;
+                repeat_users += 1;
+            }
+        }
+        (users, repeat_users)
     }
 }
 
-impl Of<'_> {
-    /// Calls `each` with day, member and count of the rows of one of an artist's sets.
-    fn members(
-        &self,
-        series: Series,
-        after: Option<i64>,
-        each: &mut impl FnMut(u32, u32, u64),
-    ) -> Result<(), StoreError> {
-        self.days(series, (after, None), &mut |row| each(row.key[2], row.key[3], row.count))
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn fans_and_repeat_fans_are_counted_alike_whether_they_are_many_or_few(
+            seen in prop::collection::vec((0u32..40, 2u32..6), 0..200),
+        ) {
+            let mut days = DaysSeen::default();
+            let mut model: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
+            for (user, day) in seen {
+                days.note(day, user);
+                model.entry(user).or_default().insert(day);
+            }
+            let expected = (model.len() as u64, model.values().filter(|days| days.len() > 1).count() as u64);
+            prop_assert_eq!(days.users_by_number(40), expected);
+            // So many that nobody is dense.
+            prop_assert_eq!(days.users(40 * 200), expected);
+        }
     }
 }

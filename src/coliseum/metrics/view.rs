@@ -1,6 +1,7 @@
 //! What readers ask of the metrics of one prefix of the log.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::Words;
@@ -141,7 +142,7 @@ impl MetricsView {
         }
         let after = window.minutes().map(|minutes| self.minute.get() - minutes);
         let mut total = Total::default();
-        self.of(kind, subject).days(series, (after, None), &mut |row| total.add(1, row.count, row.sum))?;
+        self.of(kind, subject).days(&[series], (after, None), &mut |row| total.add(1, row.count, row.sum))?;
         Ok(total)
     }
 
@@ -198,45 +199,55 @@ impl MetricsView {
         &self,
         kind: SubjectKind,
         subject: u32,
-        range: (Option<i64>, Option<i64>),
+        range: Span,
         by_day: bool,
         start_of: impl Fn(i64) -> i64,
     ) -> Result<BTreeMap<i64, Bucket>, StoreError> {
-        let mut buckets: BTreeMap<i64, Bucket> = BTreeMap::new();
         let of = self.of(kind, subject);
-        let money = of.money()?.into_iter();
         let metrics = Metric::ALL.into_iter().filter(|metric| !metric.is_money());
-        let metrics = metrics.map(|metric| Series::metric(metric, None)).chain(money);
+        let metrics = metrics.map(|metric| Series::metric(metric, None));
         let domains = Domain::ALL.into_iter().filter(|_| kind == SubjectKind::Artist).map(Series::domain);
-        for series in metrics.chain(domains) {
-            let metric = series.as_metric();
-            let metric = metric.map(|(metric, currency)| {
-                (metric, currency.map(|number| Arc::from(&*self.words.currencies.hold().name(number))))
-            });
-            let mut add = |minute: i64, count: u64, sum: i128| {
-                let bucket = buckets.entry(start_of(minute)).or_default();
-                match (&metric, series.as_domain()) {
-                    (Some(metric), _) => bucket.metrics.entry(metric.clone()).or_default().add(1, count, sum),
-                    (None, Some(domain)) => bucket.domains[domain.index()] += sum,
-                    (None, None) => {}
+        let series: Vec<Series> = metrics.chain(domains).chain(of.money()?).collect();
+        let mut sums: BTreeMap<(i64, Series), Total> = BTreeMap::new();
+        let mut add = |minute: i64, series: u32, count: u64, sum: i128| {
+            if let Some((_, series)) = Series::split(series) {
+                sums.entry((start_of(minute), series)).or_default().add(1, count, sum);
+            }
+        };
+        match by_day {
+            true => {
+                of.days(&series, range, &mut |row| add(minute_of(row.key[2], 0), row.key[1], row.count, row.sum))?
+            }
+            false => of.scan(&series, &[range], &mut |row| {
+                add(minute_of(row.key[2], row.key[4]), row.key[1], row.count, row.sum);
+            })?,
+        }
+        let mut buckets: BTreeMap<i64, Bucket> = BTreeMap::new();
+        let currencies = self.words.currencies.hold();
+        for ((start, series), total) in sums {
+            let bucket = buckets.entry(start).or_default();
+            match (series.as_metric(), series.as_domain()) {
+                (Some((metric, currency)), _) => {
+                    let currency = currency.map(|number| Arc::from(&*currencies.name(number)));
+                    bucket.metrics.insert((metric, currency), total);
                 }
-            };
-            match by_day {
-                true => of.days(series, range, &mut |row| add(minute_of(row.key[2], 0), row.count, row.sum))?,
-                false => of.scan(series, range.0, range.1, &mut |row| {
-                    add(minute_of(row.key[2], row.key[4]), row.count, row.sum);
-                })?,
+                (None, Some(domain)) => bucket.domains[domain.index()] = total.sum,
+                (None, None) => {}
             }
         }
         Ok(buckets)
     }
 
-    /// An artist's micro-points in one domain with `after < minute <= last`.
-    pub fn points(&self, artist: u32, domain: Domain, after: i64, last: i64) -> Result<i128, StoreError> {
-        let mut sum = 0;
+    /// An artist's micro-points in the order A, T, G, C with `after < minute <= last`.
+    pub fn points(&self, artist: u32, after: i64, last: i64) -> Result<[i128; 4], StoreError> {
+        let mut sums = [0; 4];
         let of = self.of(SubjectKind::Artist, artist);
-        of.days(Series::domain(domain), (Some(after), Some(last)), &mut |row| sum += row.sum)?;
-        Ok(sum)
+        of.days(&Domain::ALL.map(Series::domain), (Some(after), Some(last)), &mut |row| {
+            if let Some(domain) = Series::split(row.key[1]).and_then(|(_, series)| series.as_domain()) {
+                sums[domain.index()] += row.sum;
+            }
+        })?;
+        Ok(sums)
     }
 
     /// The rows of one subject. What is not stored is gathered here, once for all that is asked of it.
@@ -261,6 +272,9 @@ impl MetricsView {
     }
 }
 
+/// `after < minute <= last`, without an end where there is none.
+type Span = (Option<i64>, Option<i64>);
+
 /// The rows of one subject.
 pub(super) struct Of<'v> {
     kind: SubjectKind,
@@ -271,66 +285,53 @@ pub(super) struct Of<'v> {
 }
 
 impl Of<'_> {
-    /// The rows of one series with `after < minute <= last`.
-    pub fn scan(
-        &self,
-        series: Series,
-        after: Option<i64>,
-        last: Option<i64>,
-        each: &mut impl FnMut(&Row<5>),
-    ) -> Result<(), StoreError> {
-        let series = series.of(self.kind);
-        let [first_day, first_minute] = after.map_or([0, 0], |after| key_of(after + 1));
-        let [last_day, last_minute] = last.map_or([u32::MAX, u32::MAX], key_of);
-        let first = [self.subject, series, first_day, 0, 0];
-        let last = [self.subject, series, last_day, u32::MAX, u32::MAX];
-        // The days at both ends are sorted by whom they are of before the minute.
-        self.rows(&first, &last, &mut |row| {
-            let (day, minute) = (row.key[2], row.key[4]);
-            if (day > first_day || minute >= first_minute) && (day < last_day || minute <= last_minute) {
+    /// The rows of some series with `after < minute <= last` for one of some spans of time, of which no two have a day in
+    /// common. Series and spans are in order.
+    pub fn scan(&self, series: &[Series], spans: &[Span], each: &mut impl FnMut(&Row<5>)) -> Result<(), StoreError> {
+        let range = |series: &Series, (after, last): &Span| {
+            let first_day = after.map_or(0, |after| key_of(after + 1)[0]);
+            let last_day = last.map_or(u32::MAX, |last| key_of(last)[0]);
+            self.range(*series, first_day, last_day)
+        };
+        let ranges = series.iter().flat_map(|series| spans.iter().map(move |span| range(series, span)));
+        // A day's rows are sorted by whom they are of before the minute.
+        let mut within = |row: &Row<5>| {
+            let minute = minute_of(row.key[2], row.key[4]);
+            let is_in = |(after, last): &Span| {
+                after.is_none_or(|after| minute > after) && last.is_none_or(|last| minute <= last)
+            };
+            if spans.iter().any(is_in) {
                 each(row);
             }
-        })
+        };
+        self.rows(&ranges.filter(|range| !range.is_empty()).collect::<Vec<_>>(), &mut within)
     }
 
-    fn stored(&self) -> Result<&(Snapshot<5>, Snapshot<4>), StoreError> {
-        self.stored.as_ref().map_err(|problem| StoreError(problem.clone()))
-    }
-
-    /// The rows of one series with `after < minute <= last`, without their minutes: those of whole days are read by the day.
-    /// A day and member may come more than once.
+    /// The rows of some series, in order, with `after < minute <= last`, without their minutes: those of whole days are read
+    /// by the day. A day and member may come more than once.
     pub fn days(
         &self,
-        series: Series,
-        (after, last): (Option<i64>, Option<i64>),
+        series: &[Series],
+        (after, last): Span,
         each: &mut impl FnMut(&Row<4>),
     ) -> Result<(), StoreError> {
-        let mut of_minutes = |row: &Row<5>| {
-            let [subject, series, day, member, _] = row.key;
-            each(&Row { key: [subject, series, day, member], count: row.count, sum: row.sum });
-        };
+        let mut of_minutes =
+            |row: &Row<5>| each(&Row { key: without_minute(&row.key), count: row.count, sum: row.sum });
         let day_start = |minute: i64| minute.div_euclid(MINUTES_PER_DAY) * MINUTES_PER_DAY;
-        // The minutes before the first whole day and behind the last one.
         let first_whole = after.map(|after| day_start(after + MINUTES_PER_DAY));
         let end_whole = last.map(|last| day_start(last + 1));
         let none_is_whole = first_whole.zip(end_whole).is_some_and(|(first, end)| first >= end);
         if self.kind == SubjectKind::User || none_is_whole {
-            return self.scan(series, after, last, &mut of_minutes);
+            return self.scan(series, &[(after, last)], &mut of_minutes);
         }
-        if let Some(first_whole) = first_whole {
-            self.scan(series, after, Some(first_whole - 1), &mut of_minutes)?;
-        }
-        if let Some(end_whole) = end_whole {
-            self.scan(series, Some(end_whole - 1), last, &mut of_minutes)?;
-        }
-        let number = series.of(self.kind);
+        let before = first_whole.map(|first| (after, Some(first - 1)));
+        let behind = end_whole.map(|end| (Some(end - 1), last));
+        let ends: Vec<Span> = before.into_iter().chain(behind).collect();
+        self.scan(series, &ends, &mut of_minutes)?;
         let first_day = first_whole.map_or(0, |first| key_of(first)[0]);
         let last_day = end_whole.map_or(u32::MAX, |end| key_of(end - 1)[0]);
-        let (first, last) = ([self.subject, number, first_day], [self.subject, number, last_day]);
-        let unstored = |key: [u32; 3], member: u32| [key[0], key[1], key[2], member, member];
-        self.unstored(&unstored(first, 0), &unstored(last, u32::MAX)).iter().for_each(of_minutes);
-        let day = |key: [u32; 3], member: u32| [key[0], key[1], key[2], member];
-        self.stored()?.1.scan(&day(first, 0), &day(last, u32::MAX), each)
+        let whole: Vec<_> = series.iter().map(|series| self.range(*series, first_day, last_day)).collect();
+        self.by_day(&whole, each)
     }
 
     /// The series of money that there are: few, of the many that there could be.
@@ -341,31 +342,50 @@ impl Of<'_> {
                 found.insert(series);
             }
         };
-        let (first, last) = (Series::MONEY.of(self.kind), Series::LAST.of(self.kind));
-        let (first, last) = ([self.subject, first, 0, 0, 0], [self.subject, last, u32::MAX, u32::MAX, u32::MAX]);
+        let all = [*self.range(Series::MONEY, 0, 0).start()..=*self.range(Series::LAST, 0, u32::MAX).end()];
         match self.kind {
-            SubjectKind::User => self.rows(&first, &last, &mut |row| note(row.key[1]))?,
-            _ => {
-                let of_days = |key: [u32; 5]| [key[0], key[1], key[2], key[3]];
-                self.stored()?.1.scan(&of_days(first), &of_days(last), &mut |row| note(row.key[1]))?;
-                self.unstored(&first, &last).iter().for_each(|row| note(row.key[1]));
-            }
+            SubjectKind::User => self.rows(&all, &mut |row| note(row.key[1]))?,
+            _ => self.by_day(&all, &mut |row| note(row.key[1]))?,
         }
         Ok(found)
     }
 
+    /// The keys of a series from a day to a day.
+    fn range(&self, series: Series, first_day: u32, last_day: u32) -> RangeInclusive<[u32; 5]> {
+        let series = series.of(self.kind);
+        [self.subject, series, first_day, 0, 0]..=[self.subject, series, last_day, u32::MAX, u32::MAX]
+    }
+
+    fn stored(&self) -> Result<&(Snapshot<5>, Snapshot<4>), StoreError> {
+        self.stored.as_ref().map_err(|problem| StoreError(problem.clone()))
+    }
+
     /// What is not stored, of a range of keys.
-    fn unstored(&self, first: &[u32; 5], last: &[u32; 5]) -> &[Row<5>] {
-        let start = self.unstored.partition_point(|row| row.key < *first);
-        let end = self.unstored.partition_point(|row| row.key <= *last);
+    fn unstored(&self, range: &RangeInclusive<[u32; 5]>) -> &[Row<5>] {
+        let start = self.unstored.partition_point(|row| row.key < *range.start());
+        let end = self.unstored.partition_point(|row| row.key <= *range.end());
         &self.unstored[start..end.max(start)]
     }
 
-    fn rows(&self, first: &[u32; 5], last: &[u32; 5], each: &mut impl FnMut(&Row<5>)) -> Result<(), StoreError> {
-        self.stored()?.0.scan(first, last, each)?;
-        self.unstored(first, last).iter().for_each(each);
+    fn rows(&self, ranges: &[RangeInclusive<[u32; 5]>], each: &mut impl FnMut(&Row<5>)) -> Result<(), StoreError> {
+        self.stored()?.0.scan_ranges(ranges, each)?;
+        ranges.iter().for_each(|range| self.unstored(range).iter().for_each(&mut *each));
         Ok(())
     }
+
+    /// The rows of whole days, by the day. Users have none.
+    fn by_day(&self, ranges: &[RangeInclusive<[u32; 5]>], each: &mut impl FnMut(&Row<4>)) -> Result<(), StoreError> {
+        let days = ranges.iter().map(|range| without_minute(range.start())..=without_minute(range.end()));
+        self.stored()?.1.scan_ranges(&days.collect::<Vec<_>>(), each)?;
+        let unstored = ranges.iter().flat_map(|range| self.unstored(range));
+        unstored.for_each(|row| each(&Row { key: without_minute(&row.key), count: row.count, sum: row.sum }));
+        Ok(())
+    }
+}
+
+fn without_minute(key: &[u32; 5]) -> [u32; 4] {
+    let [subject, series, day, member, _] = *key;
+    [subject, series, day, member]
 }
 
 fn top_rows(shown: &Shown, limit: usize, ids: &impl Ids) -> Vec<TopRow> {

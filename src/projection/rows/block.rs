@@ -8,7 +8,7 @@
 //! Numbers are LEB128. Every [`RESTART_ROWS`] rows one is written as if it were the first, and its place is noted, so that
 //! a search reads few rows of a block.
 
-use super::Row;
+use super::{Row, order};
 use crate::projection::StoreError;
 
 /// A leaf of redb that holds one block of this size takes 16 KiB and little is left over.
@@ -146,7 +146,9 @@ impl<'v, const K: usize> Block<'v, K> {
         let mut index = beyond.saturating_sub(1) * RESTART_ROWS;
         let mut cursor = Cursor { rest: &self.rows[start..] };
         let mut row = Row { key: [0; K], count: 0, sum: 0 };
+        let ends = order(first)..=order(last);
         // Between the ends by all numbers but the last one: whatever that is.
+        let inside = (order(&with_last(first, u32::MAX)), order(&with_last(last, 0)));
         let mut is_inside = false;
         while !cursor.rest.is_empty() {
             if index.is_multiple_of(RESTART_ROWS) {
@@ -155,23 +157,29 @@ impl<'v, const K: usize> Block<'v, K> {
             }
             if !cursor.next_of_group(&mut row) {
                 row = cursor.row(&row.key).ok_or_else(|| damaged("a row is none"))?;
-                let [group, low, high] = [&row.key, first, last].map(|key| &key[..K - 1]);
-                is_inside = low < group && group < high;
+                let place = order(&row.key);
+                is_inside = inside.0 < place && place < inside.1;
             }
+            index += 1;
             if !is_inside {
-                if row.key > *last {
+                let place = order(&row.key);
+                if place > *ends.end() {
                     return Ok(());
                 }
-                if row.key < *first {
-                    index += 1;
+                if place < *ends.start() {
                     continue;
                 }
             }
             each(&row);
-            index += 1;
         }
         Ok(())
     }
+}
+
+fn with_last<const K: usize>(key: &[u32; K], number: u32) -> [u32; K] {
+    let mut key = *key;
+    key[K - 1] = number;
+    key
 }
 
 /// Whether bytes are a block under an empty key, for [`crate::fuzz`].
@@ -251,8 +259,16 @@ impl Cursor<'_> {
         self.wide_slowly()
     }
 
-    #[cold]
     fn wide_slowly(&mut self) -> Option<u128> {
+        // Nearly all take a few bytes: 64 bits are enough for nine.
+        let mut few = 0u64;
+        for (index, byte) in self.rest.iter().take(9).enumerate() {
+            few |= u64::from(byte & 0x7f) << (7 * index as u32);
+            if byte & 0x80 == 0 {
+                self.rest = &self.rest[index + 1..];
+                return Some(u128::from(few));
+            }
+        }
         let mut number = 0u128;
         for (index, byte) in self.rest.iter().take(19).enumerate() {
             number |= u128::from(byte & 0x7f) << (7 * index as u32);

@@ -2,39 +2,29 @@
 //!
 //! A [`Row`] is a key of `K` numbers, a count and a sum. [`Rows::add`] only appends. A snapshot closes what is open into a
 //! sorted slab in memory; [`Changes`] take all slabs and are written, while more rows come, as one sorted *run* of blocks into
-//! a redb table, together with the small runs that were written last, so that there are few of them. Rows of one key are
-//! merged where they meet, by the [`Merge`] of the table, so who reads has to merge too.
-//!
-//! ```text
-//! table := (run u64 BE | first key, K x u32 BE) -> block
-//! block := crc32 of the key and what follows, u32 LE | rows | restarts u16 LE ... | how many restarts u16 LE
-//! (empty key) -> crc32 | flushes u64 LE | (run u64 LE | rows u64 LE) ...      the runs, from the oldest to the newest
-//! ```
+//! a redb table, where runs are merged so that there are few of them ([`runs`]). Rows of one key are merged where they meet,
+//! by the [`Merge`] of the table, so who reads has to merge too.
 //!
 //! A [`Snapshot`] holds one read transaction and the slabs that are not in it: one prefix of what was added, for as long as
 //! it is held, without a lock.
 
 mod block;
+mod runs;
 #[cfg(test)]
 mod tests;
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-use std::collections::binary_heap::PeekMut;
 use std::sync::Arc;
 
-use redb::{ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{ReadTransaction, ReadableDatabase, TableDefinition, WriteTransaction};
 
 use super::StoreError;
 #[doc(hidden)]
 pub use block::is_block;
-use block::{Block, BlockWriter};
 pub use block::{framed, unframed};
+use runs::{KeyRange, Manifest, Run};
 
-/// Runs are merged into one of at most this many rows: what a flush at full speed brings, and about a tenth of a second.
-const RUN_ROWS_MAX: u64 = 1 << 20;
-/// So many runs, or slabs, of about one size are merged into one of the next size, that many times as large.
-const FAN_IN: u64 = 8;
+/// So many small runs, or slabs, of about one size are merged into one of the next size, that many times as large.
+const FAN_IN: u64 = if cfg!(test) { 3 } else { 8 };
 /// Up to about this many rows they are of the first size.
 const ROWS_SMALL: u64 = 1 << 9;
 
@@ -63,19 +53,6 @@ pub fn replace<const K: usize>(older: &mut Row<K>, newer: &Row<K>) {
     *older = *newer;
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Run {
-    number: u64,
-    rows: u64,
-}
-
-/// The runs of one state of the table.
-#[derive(Clone, Debug, Default)]
-struct Manifest {
-    flushes: u64,
-    runs: Arc<Vec<Run>>,
-}
-
 type Slab<const K: usize> = Arc<Vec<Row<K>>>;
 
 /// The writing side.
@@ -93,9 +70,9 @@ pub struct Rows<const K: usize> {
     /// How many changes were taken, those in flight included.
     flushes: u64,
     /// As of the last changes that are written.
-    written: Manifest,
+    written: Manifest<K>,
     /// As of the last read transaction.
-    stored: Manifest,
+    stored: Manifest<K>,
 }
 
 /// What was added up to one moment, on its way into the table.
@@ -104,7 +81,7 @@ pub struct Changes<const K: usize> {
     merge: Merge<K>,
     slabs: Vec<Slab<K>>,
     /// As of the changes before; once they are written, as of these.
-    manifest: Manifest,
+    manifest: Manifest<K>,
     /// Runs up to this one are not merged with later ones.
     apart: u64,
     /// Runs up to this one are of no use any more.
@@ -116,7 +93,7 @@ pub struct Snapshot<const K: usize> {
     table: Definition,
     /// `None` where nothing was ever flushed.
     stored: Option<Arc<ReadTransaction>>,
-    runs: Arc<Vec<Run>>,
+    runs: Arc<Vec<Run<K>>>,
     slabs: Vec<Slab<K>>,
 }
 
@@ -202,7 +179,7 @@ impl<const K: usize> Rows<K> {
 
     /// Rows that are stored in the runs behind one.
     pub fn stored_behind(&self, run: u64) -> u64 {
-        self.written.runs.iter().filter(|stored| stored.number > run).map(|stored| stored.rows).sum()
+        self.written.runs.iter().filter(|stored| stored.flush() > run).map(|stored| stored.rows).sum()
     }
 
     /// Goes on from changes that are written.
@@ -247,31 +224,10 @@ impl<const K: usize> Changes<K> {
         self.write_run(transaction, &rows)
     }
 
-    /// Writes sorted rows as a run.
+    /// Writes sorted rows.
     fn write_run(&mut self, transaction: &WriteTransaction, new: &[Row<K>]) -> Result<(), StoreError> {
         let mut table = transaction.open_table(self.table).map_err(StoreError::of)?;
-        let mut runs = Vec::clone(&self.manifest.runs);
-        let number = self.manifest.flushes + 1;
-        let kept = runs.partition_point(|run| run.number <= self.forgotten);
-        for run in runs.drain(..kept) {
-            remove_run::<K>(&mut table, run.number)?;
-        }
-        if !new.is_empty() {
-            let apart = runs.partition_point(|run| run.number <= self.apart);
-            let sizes = runs[apart..].iter().map(|run| run.rows);
-            let first = apart + first_to_merge(sizes, new.len() as u64, RUN_ROWS_MAX);
-            let merging = runs.split_off(first);
-            let mut older = Vec::with_capacity(merging.len());
-            for run in &merging {
-                older.push(take_run::<K>(&mut table, run.number)?);
-            }
-            let mut parts: Vec<&[Row<K>]> = older.iter().map(Vec::as_slice).collect();
-            parts.push(new);
-            let rows = write_run(&mut table, number, &parts, self.merge)?;
-            runs.push(Run { number, rows });
-        }
-        self.manifest = Manifest { flushes: number, runs: Arc::new(runs) };
-        self.manifest.write(&mut table)
+        self.manifest.flush(&mut table, new, self.merge, [self.apart, self.forgotten])
     }
 }
 
@@ -279,47 +235,27 @@ impl<const K: usize> Snapshot<K> {
     /// Calls `each` for the rows with `first <= key <= last`, run by run from the oldest to the newest, each sorted: rows of
     /// one key may come more than once, the older first.
     pub fn scan(&self, first: &[u32; K], last: &[u32; K], each: &mut impl FnMut(&Row<K>)) -> Result<(), StoreError> {
+        match first <= last {
+            true => self.scan_ranges(&[*first..=*last], each),
+            false => Ok(()),
+        }
+    }
+
+    /// The same for several ranges, none empty, which are sorted and have no key in common: for much less than a scan each.
+    pub fn scan_ranges(&self, ranges: &[KeyRange<K>], each: &mut impl FnMut(&Row<K>)) -> Result<(), StoreError> {
+        debug_assert!(ranges.is_sorted_by(|one, next| one.end() < next.start()), "ranges are sorted and apart");
         if let Some(stored) = &self.stored {
             let table = stored.open_table(self.table).map_err(StoreError::of)?;
             for run in self.runs.iter() {
-                scan_run(&table, run.number, first, last, each)?;
+                run.scan(&table, ranges, each)?;
             }
         }
         for slab in &self.slabs {
-            let start = slab.partition_point(|row| row.key < *first);
-            slab[start..].iter().take_while(|row| row.key <= *last).for_each(&mut *each);
+            for range in ranges {
+                let start = slab.partition_point(|row| row.key < *range.start());
+                slab[start..].iter().take_while(|row| row.key <= *range.end()).for_each(&mut *each);
+            }
         }
-        Ok(())
-    }
-}
-
-impl Manifest {
-    fn read(transaction: &ReadTransaction, table: Definition) -> Result<Manifest, StoreError> {
-        let table = match transaction.open_table(table) {
-            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Manifest::default()),
-            table => table.map_err(StoreError::of)?,
-        };
-        let Some(value) = table.get([].as_slice()).map_err(StoreError::of)? else { return Ok(Manifest::default()) };
-        let body = unframed(&[], value.value())?;
-        let (numbers, rest) = body.as_chunks::<8>();
-        let mut numbers = numbers.iter().map(|number| u64::from_le_bytes(*number));
-        let flushes = numbers.next().filter(|_| rest.is_empty() && body.len() % 16 == 8);
-        let flushes = flushes.ok_or_else(|| block::damaged("the list of runs has another length"))?;
-        let mut runs = Vec::with_capacity(body.len() / 16);
-        while let (Some(number), Some(rows)) = (numbers.next(), numbers.next()) {
-            runs.push(Run { number, rows });
-        }
-        Ok(Manifest { flushes, runs: Arc::new(runs) })
-    }
-
-    fn write(&self, table: &mut redb::Table<'_, &'static [u8], &'static [u8]>) -> Result<(), StoreError> {
-        let mut body = Vec::with_capacity(8 + 16 * self.runs.len());
-        body.extend_from_slice(&self.flushes.to_le_bytes());
-        for run in self.runs.iter() {
-            body.extend_from_slice(&run.number.to_le_bytes());
-            body.extend_from_slice(&run.rows.to_le_bytes());
-        }
-        table.insert([].as_slice(), framed(&[], &body).as_slice()).map_err(StoreError::of)?;
         Ok(())
     }
 }
@@ -355,129 +291,17 @@ fn order<const K: usize>(key: &[u32; K]) -> (u128, u128) {
     (wide(first), wide(rest))
 }
 
-/// The key of the block that starts with a row's key.
-fn block_key<const K: usize>(run: u64, key: &[u32; K]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(8 + 4 * K);
-    bytes.extend_from_slice(&run.to_be_bytes());
-    key.iter().for_each(|number| bytes.extend_from_slice(&number.to_be_bytes()));
-    bytes
-}
-
-/// The blocks of a run that may hold keys from `first` to `last` start between these.
-fn scan_run<const K: usize>(
-    table: &impl ReadableTable<&'static [u8], &'static [u8]>,
-    run: u64,
-    first: &[u32; K],
-    last: &[u32; K],
-    each: &mut impl FnMut(&Row<K>),
-) -> Result<(), StoreError> {
-    let lowest = block_key(run, &[0; K]);
-    let (first_key, last_key) = (block_key(run, first), block_key(run, last));
-    let before = table.range(lowest.as_slice()..=first_key.as_slice()).map_err(StoreError::of)?.next_back();
-    if let Some(block) = before {
-        let (key, block) = block.map_err(StoreError::of)?;
-        Block::<K>::open(key.value(), block.value())?.scan(first, last, each)?;
-    }
-    let after = (std::ops::Bound::Excluded(first_key.as_slice()), std::ops::Bound::Included(last_key.as_slice()));
-    if first_key < last_key {
-        for block in table.range::<&[u8]>(after).map_err(StoreError::of)? {
-            let (key, block) = block.map_err(StoreError::of)?;
-            Block::<K>::open(key.value(), block.value())?.scan(first, last, each)?;
-        }
-    }
-    Ok(())
-}
-
-/// Removes a run's blocks from the table.
-fn remove_run<const K: usize>(
-    table: &mut redb::Table<'_, &'static [u8], &'static [u8]>,
-    run: u64,
-) -> Result<(), StoreError> {
-    let (first, last) = (block_key(run, &[0; K]), block_key(run, &[u32::MAX; K]));
-    table.retain_in(first.as_slice()..=last.as_slice(), |_, _| false).map_err(StoreError::of)
-}
-
-/// Takes a run out of the table.
-fn take_run<const K: usize>(
-    table: &mut redb::Table<'_, &'static [u8], &'static [u8]>,
-    run: u64,
-) -> Result<Vec<Row<K>>, StoreError> {
-    let mut rows = Vec::new();
-    scan_run(&*table, run, &[0; K], &[u32::MAX; K], &mut |row: &Row<K>| rows.push(*row))?;
-    remove_run::<K>(table, run)?;
-    Ok(rows)
-}
-
-/// Writes sorted parts, from the oldest to the newest, as one run; how many rows there are.
-fn write_run<const K: usize>(
-    table: &mut redb::Table<'_, &'static [u8], &'static [u8]>,
-    run: u64,
-    parts: &[&[Row<K>]],
-    merge: Merge<K>,
-) -> Result<u64, StoreError> {
-    let (mut rows, mut first_key, mut block) = (0, [0; K], BlockWriter::<K>::new());
-    let mut insert = |first_key: [u32; K], block: BlockWriter<K>| {
-        let key = block_key(run, &first_key);
-        table.insert(key.as_slice(), block.finish(&key).as_slice()).map(drop).map_err(StoreError::of)
-    };
-    let mut written = Ok(());
-    merge_parts(parts, merge, &mut |row| {
-        if rows == 0 {
-            first_key = row.key;
-        }
-        rows += 1;
-        if !block.push(row) {
-            let full = std::mem::replace(&mut block, BlockWriter::new());
-            let inserted = insert(first_key, full);
-            if written.is_ok() {
-                written = inserted;
-            }
-            first_key = row.key;
-            assert!(block.push(row), "an empty block takes any row");
-        }
-    });
-    written?;
-    if rows > 0 {
-        insert(first_key, block)?;
-    }
-    Ok(rows)
-}
-
 /// Merges sorted parts, from the oldest to the newest, into one.
 fn merged<const K: usize>(parts: &[&[Row<K>]], merge: Merge<K>) -> Vec<Row<K>> {
-    let mut all = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
-    merge_parts(parts, merge, &mut |row| all.push(*row));
-    all
+    let mut rows = parts.concat();
+    merge_parts(&mut rows, merge);
+    rows
 }
 
-/// Calls `each` with the rows of sorted parts in order, those of one key merged into the one of the oldest part.
-fn merge_parts<const K: usize>(parts: &[&[Row<K>]], merge: Merge<K>, each: &mut impl FnMut(&Row<K>)) {
-    if let [only] = parts {
-        return only.iter().for_each(each);
-    }
-    // The next row of each part, the smallest key on top, and of equal ones the oldest.
-    let next = |part: usize, at: usize| parts[part].get(at).map(|row| Reverse((order(&row.key), part, at)));
-    let mut heads: BinaryHeap<_> = (0..parts.len()).filter_map(|part| next(part, 0)).collect();
-    let mut merged: Option<Row<K>> = None;
-    while let Some(mut head) = heads.peek_mut() {
-        let Reverse((_, part, at)) = *head;
-        match next(part, at + 1) {
-            Some(behind) => *head = behind,
-            None => _ = PeekMut::pop(head),
-        }
-        let row = &parts[part][at];
-        match &mut merged {
-            Some(older) if older.key == row.key => merge(older, row),
-            _ => {
-                if let Some(whole) = merged.replace(*row) {
-                    each(&whole);
-                }
-            }
-        }
-    }
-    if let Some(whole) = merged {
-        each(&whole);
-    }
+/// The same where the parts lie one behind the other. The sort finds the parts and merges them; it is stable.
+fn merge_parts<const K: usize>(rows: &mut Vec<Row<K>>, merge: Merge<K>) {
+    rows.sort_by_key(|row| order(&row.key));
+    merge_equal(rows, merge);
 }
 
 /// Stable: the older row of two with one key stays before the newer one.
@@ -485,6 +309,11 @@ fn sort_and_merge<const K: usize>(rows: &mut Vec<Row<K>>, merge: Merge<K>) {
     if !rows.is_sorted_by_key(|row| order(&row.key)) {
         sort(rows);
     }
+    merge_equal(rows, merge);
+}
+
+/// Merges rows of one key that lie side by side, the older first.
+fn merge_equal<const K: usize>(rows: &mut Vec<Row<K>>, merge: Merge<K>) {
     rows.dedup_by(|later, kept| {
         let same = later.key == kept.key;
         if same {

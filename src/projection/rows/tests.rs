@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use redb::ReadableDatabase as _;
 use redb::backends::InMemoryBackend;
+use redb::{ReadableDatabase as _, ReadableTable as _};
 
 use super::block::{Block, BlockWriter};
 use super::*;
@@ -46,7 +46,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn flush<const K: usize>(rows: &mut Rows<K>, transaction: &WriteTransaction) {
+fn flush_into<const K: usize>(rows: &mut Rows<K>, transaction: &WriteTransaction) {
     let mut changes = rows.changes();
     changes.write(transaction).expect("writes");
     rows.written(changes);
@@ -58,18 +58,36 @@ fn everything(
     last: &[u32; 3],
     merge: Merge<3>,
 ) -> BTreeMap<[u32; 3], (u64, i128)> {
+    let range = *first..=*last;
+    if range.is_empty() {
+        snapshot.scan(first, last, &mut |row| panic!("{row:?} is in no range")).expect("readable");
+        return BTreeMap::new();
+    }
+    everything_in(snapshot, &[range], merge)
+}
+
+fn everything_in(snapshot: &Snapshot<3>, ranges: &[KeyRange<3>], merge: Merge<3>) -> BTreeMap<[u32; 3], (u64, i128)> {
     let mut found: BTreeMap<[u32; 3], Row<3>> = BTreeMap::new();
     let mut take = |row: &Row<3>| {
         found.entry(row.key).and_modify(|older| merge(older, row)).or_insert(*row);
     };
-    snapshot.scan(first, last, &mut take).expect("readable");
+    snapshot.scan_ranges(ranges, &mut take).expect("readable");
     found.into_iter().map(|(key, row)| (key, (row.count, row.sum))).collect()
+}
+
+/// Some of these ranges, sorted, without a key in common.
+fn apart(ranges: &[([u32; 3], [u32; 3])]) -> Vec<KeyRange<3>> {
+    let mut sorted: Vec<KeyRange<3>> = ranges.iter().map(|(first, last)| *first..=*last).collect();
+    sorted.retain(|range| !range.is_empty());
+    sorted.sort_by_key(|range| *range.start());
+    sorted.dedup_by(|later, kept| later.start() <= kept.end());
+    sorted
 }
 
 proptest! {
     #[test]
     fn every_snapshot_is_what_was_added_until_then(
-        steps in prop::collection::vec(step(), 1..400),
+        steps in prop::collection::vec(step(), 1..800),
         ranges in prop::collection::vec((prop::array::uniform3(number()), prop::array::uniform3(number())), 1..6),
         replaces in any::<bool>(),
     ) {
@@ -119,6 +137,10 @@ proptest! {
                 let expected = if first <= last { model.range(*first..=*last).map(|(k, v)| (*k, *v)).collect() } else { BTreeMap::new() };
                 prop_assert_eq!(everything(snapshot, first, last, merge), expected);
             }
+            let several = apart(&ranges);
+            let is_in = |key: &[u32; 3]| several.iter().any(|range| range.contains(key));
+            let expected = model.iter().filter(|(key, _)| is_in(key)).map(|(key, value)| (*key, *value)).collect();
+            prop_assert_eq!(everything_in(snapshot, &several, merge), expected);
         }
     }
 
@@ -140,22 +162,28 @@ proptest! {
 
     #[test]
     fn a_long_run_has_many_blocks_and_every_range_of_it_is_found(
-        step in 1u32..40, spread in 1u32..50, low in 0u32..200_000, width in 0u32..5_000,
+        step in 1u32..40, spread in 1u32..50, low in 0u32..20_000, width in 0u32..5_000, gaps in prop::collection::vec((0u32..900, 0u32..900), 0..20),
     ) {
         let database = database();
         let mut rows = Rows::<3>::open(&database, TABLE, add).expect("empty");
         let keys: Vec<[u32; 3]> = (0..20_000u32).map(|n| [n / spread, n % 7, n * step]).collect();
         keys.iter().for_each(|key| rows.add(*key, 1, i128::from(key[2])));
         let transaction = database.begin_write().expect("in memory");
-        flush(&mut rows, &transaction);
+        flush_into(&mut rows, &transaction);
         transaction.commit().expect("in memory");
         let stored = Arc::new(database.begin_read().expect("in memory"));
         let snapshot = rows.snapshot(&stored).expect("readable");
-        let (first, last) = ([low / spread, 3, 0], [(low + width) / spread, 5, u32::MAX]);
-        let mut expected: Vec<[u32; 3]> = keys.iter().copied().filter(|key| (first..=last).contains(key)).collect();
+        let mut ranges = vec![[low / spread, 3, 0]..=[(low + width) / spread, 5, u32::MAX]];
+        for (gap, width) in gaps {
+            let first = ranges.last().expect("the first")
+                .end()[0] + 1 + gap / spread;
+            ranges.push([first, 0, 0]..=[first + width / spread, 4, 0]);
+        }
+        let is_in = |key: &[u32; 3]| ranges.iter().any(|range| range.contains(key));
+        let mut expected: Vec<[u32; 3]> = keys.iter().copied().filter(is_in).collect();
         expected.sort_unstable();
         let mut found = Vec::new();
-        snapshot.scan(&first, &last, &mut |row| found.push(row.key)).expect("readable");
+        snapshot.scan_ranges(&ranges, &mut |row| found.push(row.key)).expect("readable");
         prop_assert_eq!(found, expected);
     }
 
@@ -184,6 +212,64 @@ proptest! {
     }
 }
 
+/// Large runs are merged by and by; every second opening goes on with what the one before it left.
+#[test]
+fn large_runs_become_few_and_leave_no_block_behind() {
+    let database = database();
+    let mut rows = Rows::<2>::open(&database, TABLE, add).expect("empty");
+    let mut most = 0;
+    for flush in 0..200u32 {
+        (0..60).for_each(|n| rows.add([n * 7 % 60, flush % 20], 1, i128::from(flush)));
+        let transaction = database.begin_write().expect("in memory");
+        flush_into(&mut rows, &transaction);
+        transaction.commit().expect("in memory");
+        if flush % 3 == 0 {
+            rows = Rows::open(&database, TABLE, add).expect("what was written");
+        }
+        most = most.max(rows.written.runs.len());
+    }
+    assert!(most < 20, "{most} runs");
+    let stored = Arc::new(database.begin_read().expect("in memory"));
+    let snapshot = rows.snapshot(&stored).expect("readable");
+    let mut found = (0, 0);
+    snapshot
+        .scan(&[0; 2], &[u32::MAX; 2], &mut |row| found = (found.0 + row.count, found.1 + row.sum))
+        .expect("readable");
+    assert_eq!(found, (200 * 60, 60 * (0..200).sum::<i128>()));
+    let table = stored.open_table(TABLE).expect("a table");
+    for entry in table.iter().expect("in memory").skip(1) {
+        let (key, _) = entry.expect("in memory");
+        let run = u64::from_be_bytes(key.value()[..8].try_into().expect("eight bytes"));
+        assert!(rows.written.runs.iter().any(|kept| kept.number == run), "a block of run {run:x}, which is none");
+    }
+}
+
+/// Large and small, by and by and at once.
+#[test]
+fn runs_that_are_kept_apart_are_forgotten_alone() {
+    for size in [1, 60] {
+        let database = database();
+        let mut rows = Rows::<2>::open(&database, TABLE, add).expect("empty");
+        for flush in 1..=41u32 {
+            (0..size).for_each(|n| rows.add([n, flush], 1, 0));
+            let mut changes = rows.changes();
+            changes.keep_apart(if flush > 21 { 21 } else { 0 });
+            changes.forget(if flush == 41 { 21 } else { 0 });
+            let transaction = database.begin_write().expect("in memory");
+            changes.write(&transaction).expect("writes");
+            transaction.commit().expect("in memory");
+            rows.written(changes);
+        }
+        let stored = Arc::new(database.begin_read().expect("in memory"));
+        let snapshot = rows.snapshot(&stored).expect("readable");
+        let mut found = Vec::new();
+        snapshot.scan(&[0; 2], &[u32::MAX; 2], &mut |row| found.push(row.key)).expect("readable");
+        found.sort_unstable();
+        let expected: Vec<[u32; 2]> = (0..size).flat_map(|n| (22..=41).map(move |flush| [n, flush])).collect();
+        assert_eq!(found, expected);
+    }
+}
+
 #[test]
 fn small_runs_are_merged_and_there_are_few() {
     let database = database();
@@ -191,10 +277,10 @@ fn small_runs_are_merged_and_there_are_few() {
     for round in 0..500u32 {
         (0..10).for_each(|n| rows.add([n, round], 1, 1));
         let transaction = database.begin_write().expect("in memory");
-        flush(&mut rows, &transaction);
+        flush_into(&mut rows, &transaction);
         transaction.commit().expect("in memory");
     }
-    assert!(rows.written.runs.len() < 2 * FAN_IN as usize, "{} runs", rows.written.runs.len());
+    assert!(rows.written.runs.len() < 16, "{} runs", rows.written.runs.len());
     let stored = Arc::new(database.begin_read().expect("in memory"));
     let mut count = 0;
     let snapshot = rows.snapshot(&stored).expect("readable");

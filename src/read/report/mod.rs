@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::ReadFailure;
-use super::analytics::{Strength, dominant_domain, strength};
+use super::analytics::{Strength, dominant_domain, previous, strength};
 use crate::coliseum::metrics::{Analytics, Bucket, Days, Granularity, SubjectKind};
 use crate::coliseum::{ArtistCard, ArtistNo, View};
 use crate::event::Metric;
@@ -122,22 +122,18 @@ impl Report {
 }
 
 fn standings(view: &View, artist: ArtistNo) -> Result<[[Standing; 3]; 4], ReadFailure> {
-    let standing = |domain: Domain, window: Window| -> Result<Standing, ReadFailure> {
+    let previous = previous(view, artist)?;
+    let standing = |domain: Domain, window: Window| {
         let board = view.board(domain, window);
         let found = board.standing_of(artist);
-        Ok(Standing {
-            strength: strength(view, artist, domain, window)?,
+        Standing {
+            strength: strength(view, artist, domain, window, &previous),
             position: found.map(|found| found.position),
             rank: found.map(|found| found.rank),
             total: board.total(),
-        })
+        }
     };
-    let of_domain = |domain: Domain| -> Result<[Standing; 3], ReadFailure> {
-        let [week, month, all] = Window::ALL;
-        Ok([standing(domain, week)?, standing(domain, month)?, standing(domain, all)?])
-    };
-    let [a, t, g, c] = Domain::ALL;
-    Ok([of_domain(a)?, of_domain(t)?, of_domain(g)?, of_domain(c)?])
+    Ok(Domain::ALL.map(|domain| Window::ALL.map(|window| standing(domain, window))))
 }
 
 /// Every bucket from `first` up to now, or from the first that has something to the last, those with nothing too; the last
