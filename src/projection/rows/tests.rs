@@ -160,6 +160,20 @@ proptest! {
         prop_assert_eq!(rows, expected);
     }
 
+    /// With all numbers whole, a key and a place do not go into 128 bits.
+    #[test]
+    fn rows_are_sorted_whether_their_keys_go_into_one_number_or_not(
+        keys in prop::collection::vec(prop::array::uniform5(any::<u32>()), 0..300), bits in prop::array::uniform5(0u32..=32),
+    ) {
+        let cut = |key: &[u32; 5]| std::array::from_fn(|at| key[at].checked_shr(32 - bits[at]).unwrap_or(0));
+        let row = |(at, key): (usize, &[u32; 5])| Row { key: cut(key), count: at as u64, sum: 0 };
+        let mut rows: Vec<Row<5>> = keys.iter().enumerate().map(row).collect();
+        let mut expected = rows.clone();
+        expected.sort_by_key(|row| row.key);
+        super::sort(&mut rows);
+        prop_assert_eq!(rows, expected);
+    }
+
     #[test]
     fn a_long_run_has_many_blocks_and_every_range_of_it_is_found(
         step in 1u32..40, spread in 1u32..50, low in 0u32..20_000, width in 0u32..5_000, gaps in prop::collection::vec((0u32..900, 0u32..900), 0..20),
