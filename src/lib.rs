@@ -74,9 +74,9 @@
 //! - Rows of (minute, artist) are kept in pages by hour, not one redb key each: one key each was measured at 56,000 rows a
 //!   second by redb, and an event makes about one row.
 //! - Metrics, fans, genres and cities are rows in sorted runs ([`projection::rows`]), not one redb key each: an event makes
-//!   seven. Answers about one subject are added up from its own rows, to the minute; fans of several days are counted by
-//!   sorting their days, where roaring bitmaps by day took three times as long. What came since the last flush is passed over
-//!   as it came.
+//!   seven. Answers about one subject are added up from its own rows, to the minute; fans of several days are counted as
+//!   their rows come, by one day a user (few of them by sorting), where roaring bitmaps by day took three times as long. What
+//!   came since the last flush is passed over as it came.
 //! - Those who follow the log do not each read it: an entry of the growing segment is read and parsed once, as part of a
 //!   [`passport::Piece`] that all of them find.
 //! - Writes wait for boards that fall far behind, but never long ([`projection::Consumers::keep_pace`]).

@@ -121,7 +121,7 @@ impl View {
         Ok(events)
     }
 
-    /// Costs a row for each of them.
+    /// Costs a row for each of them and run, and four bytes of memory.
     pub fn fans(&self, artist: Artist) -> Result<Fans, StoreError> {
         let (mut fans, mut paying) = (Vec::new(), Vec::new());
         self.stored()?.fans.scan(&[artist.0, 0], &[artist.0, u32::MAX], &mut |row| {

@@ -93,7 +93,7 @@ impl MetricsView {
             Days::AllTime => None,
         };
         let revenue = self.series_of(Metric::MoneySpent, &self.base_currency);
-        let (mut fans, mut payers) = (DaysSeen::default(), DaysSeen::default());
+        let (mut fans, mut payers) = (DaysSeen::of(self.users_known), DaysSeen::of(self.users_known));
         let mut genres: BTreeMap<u32, u64> = BTreeMap::new();
         let mut cities: BTreeMap<u32, u64> = BTreeMap::new();
         let mut revenue_cents = 0;
@@ -106,11 +106,12 @@ impl MetricsView {
                 Some((_, Series::PAYERS)) => payers.note(day, member),
                 Some((_, Series::GENRES)) => *genres.entry(member).or_default() += row.count,
                 Some((_, Series::PLACES)) => *cities.entry(member).or_default() += row.count,
-                _ => revenue_cents += row.sum,
+                Some((_, series)) if Some(series) == revenue => revenue_cents += row.sum,
+                _ => {}
             }
         })?;
-        let (fans, repeat_fans) = fans.users(self.users_known);
-        let (paying_fans, _) = payers.users(self.users_known);
+        let (fans, repeat_fans) = fans.users();
+        let (paying_fans, _) = payers.users();
         Ok(Analytics {
             fans,
             repeat_fans,
@@ -161,50 +162,61 @@ impl MetricsView {
     }
 }
 
-/// Where more days were seen than one for so many users, each has a place by its number.
-const DENSE: usize = 16;
+/// Days on which users were seen, as rows come: in whatever order, some more than once.
+enum DaysSeen {
+    /// To be sorted: the user in the higher half, the day in the lower. Of so many users as there are, few have one.
+    Few { days: Vec<u64>, users_known: u32 },
+    /// Of each user that there is, by its number, the one day, [`NEVER`] or [`SEVERAL`].
+    Many { seen: Vec<u32>, users: u64, repeat_users: u64 },
+}
+
+/// Few are one day for so many users.
+const FEW: usize = 16;
 /// No timestamp is of these days.
 const NEVER: u32 = 0;
 const SEVERAL: u32 = 1;
 
-/// Days on which users were seen, as rows come: in whatever order, some more than once.
-#[derive(Default)]
-struct DaysSeen {
-    /// The user in the higher half, the day in the lower.
-    days: Vec<u64>,
-}
-
 impl DaysSeen {
+    fn of(users_known: u32) -> DaysSeen {
+        DaysSeen::Few { days: Vec::new(), users_known }
+    }
+
     fn note(&mut self, day: u32, user: u32) {
-        self.days.push(u64::from(user) << 32 | u64::from(day));
-    }
-
-    /// How many users there are, and how many of them were seen on two or more days. Users are numbered from 0 to `known`.
-    fn users(mut self, known: u32) -> (u64, u64) {
-        if self.days.len() > known as usize / DENSE {
-            return self.users_by_number(known);
-        }
-        self.days.sort_unstable();
-        self.days.dedup();
-        let users = || self.days.chunk_by(|one, next| one >> 32 == next >> 32);
-        (users().count() as u64, users().filter(|days| days.len() > 1).count() as u64)
-    }
-
-    /// The same, faster for many: of each user that there is, the one day, [`NEVER`] or [`SEVERAL`].
-    fn users_by_number(&self, known: u32) -> (u64, u64) {
-        let mut seen = vec![NEVER; known as usize];
-        let (mut users, mut repeat_users) = (0, 0);
-        for pair in &self.days {
-            let (user, day) = ((pair >> 32) as usize, *pair as u32);
-            if seen[user] == NEVER {
-                seen[user] = day;
-                users += 1;
-            } else if seen[user] != day && seen[user] != SEVERAL {
-                seen[user] = SEVERAL;
-                repeat_users += 1;
+        match self {
+            DaysSeen::Few { days, users_known } => {
+                days.push(u64::from(user) << 32 | u64::from(day));
+                if days.len() > *users_known as usize / FEW {
+                    let seen = vec![NEVER; *users_known as usize];
+                    let few = std::mem::replace(self, DaysSeen::Many { seen, users: 0, repeat_users: 0 });
+                    if let DaysSeen::Few { days, .. } = few {
+                        days.into_iter().for_each(|pair| self.note(pair as u32, (pair >> 32) as u32));
+                    }
+                }
+            }
+            DaysSeen::Many { seen, users, repeat_users } => {
+                let seen = &mut seen[user as usize];
+                if *seen == NEVER {
+                    *seen = day;
+                    *users += 1;
+                } else if *seen != day && *seen != SEVERAL {
+                    *seen = SEVERAL;
+                    *repeat_users += 1;
+                }
             }
         }
-        (users, repeat_users)
+    }
+
+    /// How many users there are, and how many of them were seen on two or more days.
+    fn users(self) -> (u64, u64) {
+        match self {
+            DaysSeen::Few { mut days, .. } => {
+                days.sort_unstable();
+                days.dedup();
+                let users = || days.chunk_by(|one, next| one >> 32 == next >> 32);
+                (users().count() as u64, users().filter(|days| days.len() > 1).count() as u64)
+            }
+            DaysSeen::Many { users, repeat_users, .. } => (users, repeat_users),
+        }
     }
 }
 
@@ -221,16 +233,15 @@ mod tests {
         fn fans_and_repeat_fans_are_counted_alike_whether_they_are_many_or_few(
             seen in prop::collection::vec((0u32..40, 2u32..6), 0..200),
         ) {
-            let mut days = DaysSeen::default();
+            // Where there are so many users, those seen stay few.
+            let mut days = [40, 40 * 200].map(DaysSeen::of);
             let mut model: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
             for (user, day) in seen {
-                days.note(day, user);
+                days.iter_mut().for_each(|days| days.note(day, user));
                 model.entry(user).or_default().insert(day);
             }
             let expected = (model.len() as u64, model.values().filter(|days| days.len() > 1).count() as u64);
-            prop_assert_eq!(days.users_by_number(40), expected);
-            // So many that nobody is dense.
-            prop_assert_eq!(days.users(40 * 200), expected);
+            prop_assert_eq!(days.map(DaysSeen::users), [expected; 2]);
         }
     }
 }

@@ -12,8 +12,8 @@ use super::{Row, order};
 use crate::projection::StoreError;
 
 /// A leaf of redb that holds one block of this size takes 16 KiB and little is left over.
-const BLOCK_BYTES_MAX: usize = 16_000;
-const RESTART_ROWS: usize = 64;
+const BLOCK_BYTES_MAX: usize = if cfg!(test) { 800 } else { 16_000 };
+const RESTART_ROWS: usize = if cfg!(test) { 8 } else { 64 };
 /// A head, the key's numbers, count and sum at their longest.
 const fn row_bytes_max(key_numbers: usize) -> usize {
     1 + 5 * key_numbers + 10 + 19

@@ -21,10 +21,10 @@ use super::StoreError;
 #[doc(hidden)]
 pub use block::is_block;
 pub use block::{framed, unframed};
-use runs::{KeyRange, Manifest, Run};
+use runs::{Bounds, KeyRange, Manifest, Run};
 
 /// So many small runs, or slabs, of about one size are merged into one of the next size, that many times as large.
-const FAN_IN: u64 = if cfg!(test) { 3 } else { 8 };
+const FAN_IN_SMALL: u64 = if cfg!(test) { 3 } else { 8 };
 /// Up to about this many rows they are of the first size.
 const ROWS_SMALL: u64 = 1 << 9;
 
@@ -82,10 +82,7 @@ pub struct Changes<const K: usize> {
     slabs: Vec<Slab<K>>,
     /// As of the changes before; once they are written, as of these.
     manifest: Manifest<K>,
-    /// Runs up to this one are not merged with later ones.
-    apart: u64,
-    /// Runs up to this one are of no use any more.
-    forgotten: u64,
+    bounds: Bounds,
 }
 
 /// Every row of one moment.
@@ -169,17 +166,17 @@ impl<const K: usize> Rows<K> {
         self.was_taken = true;
         self.flushes += 1;
         let manifest = self.written.clone();
-        Changes { table: self.table, merge: self.merge, slabs, manifest, apart: 0, forgotten: 0 }
+        Changes { table: self.table, merge: self.merge, slabs, manifest, bounds: Bounds::default() }
     }
 
-    /// How many changes were taken, which numbers the run of the last ones.
+    /// How many changes were taken, which numbers the flush of the last ones.
     pub fn flushes(&self) -> u64 {
         self.flushes
     }
 
-    /// Rows that are stored in the runs behind one.
-    pub fn stored_behind(&self, run: u64) -> u64 {
-        self.written.runs.iter().filter(|stored| stored.flush() > run).map(|stored| stored.rows).sum()
+    /// Rows that the flushes behind one brought.
+    pub fn stored_behind(&self, flush: u64) -> u64 {
+        self.written.runs.iter().filter(|run| run.flush() > flush).map(|run| run.rows).sum()
     }
 
     /// Goes on from changes that are written.
@@ -201,14 +198,15 @@ impl<const K: usize> Changes<K> {
         }
     }
 
-    /// Runs up to a number are not merged with this one: they can be forgotten by themselves. To be said of all changes.
-    pub fn keep_apart(&mut self, run: u64) {
-        self.apart = run;
+    /// Rows of the flushes up to one are not merged with later ones: they can be forgotten by themselves. To be said of all
+    /// changes.
+    pub fn keep_apart(&mut self, flush: u64) {
+        self.bounds.apart = flush;
     }
 
-    /// Removes the runs up to a number, behind which all were kept apart from them.
-    pub fn forget(&mut self, run: u64) {
-        self.forgotten = run;
+    /// Removes the rows of the flushes up to one, from which all later ones were kept apart.
+    pub fn forget(&mut self, flush: u64) {
+        self.bounds.forgotten = flush;
     }
 
     /// Sorts rows and merges those of one key, as a run holds them.
@@ -227,7 +225,7 @@ impl<const K: usize> Changes<K> {
     /// Writes sorted rows.
     fn write_run(&mut self, transaction: &WriteTransaction, new: &[Row<K>]) -> Result<(), StoreError> {
         let mut table = transaction.open_table(self.table).map_err(StoreError::of)?;
-        self.manifest.flush(&mut table, new, self.merge, [self.apart, self.forgotten])
+        self.manifest.flush(&mut table, new, self.merge, &self.bounds)
     }
 }
 
@@ -241,9 +239,9 @@ impl<const K: usize> Snapshot<K> {
         }
     }
 
-    /// The same for several ranges, none empty, which are sorted and have no key in common: for much less than a scan each.
+    /// The same for several ranges, which are sorted and have no key in common: for much less than a scan each.
     pub fn scan_ranges(&self, ranges: &[KeyRange<K>], each: &mut impl FnMut(&Row<K>)) -> Result<(), StoreError> {
-        debug_assert!(ranges.is_sorted_by(|one, next| one.end() < next.start()), "ranges are sorted and apart");
+        assert!(ranges.is_sorted_by(|one, next| one.end() < next.start()), "ranges are sorted and apart");
         if let Some(stored) = &self.stored {
             let table = stored.open_table(self.table).map_err(StoreError::of)?;
             for run in self.runs.iter() {
@@ -266,7 +264,7 @@ fn first_to_merge(
     new: u64,
     most: u64,
 ) -> usize {
-    let size = |rows: u64| (rows / ROWS_SMALL).max(1).ilog(FAN_IN);
+    let size = |rows: u64| (rows / ROWS_SMALL).max(1).ilog(FAN_IN_SMALL);
     let (mut merged, mut rows) = (0, new);
     loop {
         let (mut more, mut all) = (0, rows);
@@ -277,7 +275,7 @@ fn first_to_merge(
             more += 1;
             all += part;
         }
-        if more < FAN_IN as usize - 1 {
+        if more < FAN_IN_SMALL as usize - 1 {
             return parts.len() - merged;
         }
         (merged, rows) = (merged + more, all);

@@ -8,11 +8,11 @@
 //!                (run u64 LE | rows u64 LE | phase u32 LE | from, K x u32 LE) ...
 //! ```
 //!
-//! Runs of few rows are merged at once with what a flush brings. Large ones are merged by and by: each flush moves the
-//! next rows of all of them, by key, into a *growing* run that stands before them, so that no flush takes long and the
-//! table needs no room for rows twice. A run that is *shrinking* has its rows [from](Run) a key on; those before it are in
-//! the growing one. A flush writes all of this in its transaction: what a crash leaves is the table as of one flush, and
-//! the next one goes on from there.
+//! Runs of few rows are merged at once with what a flush brings, into one of [`AT_ONCE_ROWS_MAX`] at most. Large ones are
+//! merged by and by: each flush moves the next rows of all of them, by key, into a *growing* run that stands before them, so
+//! that no flush takes long and the table needs no room for rows twice. A run that is *shrinking* has its rows [from](Run) a
+//! key on; those before it are in the growing one. A flush writes all of this in its transaction: what a crash leaves is the
+//! table as of one flush, and the next one goes on from there.
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
@@ -21,16 +21,18 @@ use std::sync::Arc;
 use redb::{ReadTransaction, ReadableTable};
 
 use super::block::{self, Block, BlockWriter};
-use super::{Definition, Merge, Row, first_to_merge, framed, merge_parts, unframed};
+use super::{Definition, FAN_IN_SMALL, Merge, Row, first_to_merge, framed, merge_parts, unframed};
 use crate::projection::StoreError;
 
 /// From so many rows on a run is large.
 const LARGE_ROWS: u64 = if cfg!(test) { 16 } else { 1 << 15 };
-/// So many large runs of about one size are merged into one. Each time costs every row once more, as few per cent of a
-/// flush; each run costs every reader a search.
-const FAN_IN: u64 = if cfg!(test) { 2 } else { 16 };
-/// Rows that a flush moves of each merge for one that it brings: above 1, so that a merge is done before the next one of its
-/// size is due.
+/// As many runs as are merged at once, the largest that are not large, have no more.
+const AT_ONCE_ROWS_MAX: u64 = FAN_IN_SMALL * LARGE_ROWS;
+/// So many large runs of about one size are merged into one. Each time costs every row once more, some per cent of a flush;
+/// each run costs every reader a search.
+const FAN_IN_LARGE: u64 = if cfg!(test) { 2 } else { 16 };
+/// Rows that a flush moves of each merge for one that it brings: above 1, so that of flushes of one size a merge is done
+/// before the next one is due.
 const MOVED_PER_ROW: u64 = 2;
 /// Rows that a flush moves at least: a few milliseconds.
 const MOVED_MIN: u64 = if cfg!(test) { 3 } else { 1 << 14 };
@@ -48,6 +50,7 @@ enum Phase {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Run<const K: usize> {
     pub number: u64,
+    /// That no other run has.
     pub rows: u64,
     phase: Phase,
     /// The first key that it has rows of; before it there may still be some that count no more.
@@ -55,6 +58,15 @@ pub(super) struct Run<const K: usize> {
 }
 
 pub(super) type KeyRange<const K: usize> = RangeInclusive<[u32; K]>;
+
+/// Numbers of flushes that say which runs go together.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Bounds {
+    /// Runs up to this flush are not merged with later ones.
+    pub apart: u64,
+    /// Those up to this one are of no use any more. It was a bound of the first kind before.
+    pub forgotten: u64,
+}
 
 /// The runs of one state of the table.
 #[derive(Clone, Debug)]
@@ -80,7 +92,7 @@ impl<const K: usize> Run<K> {
 
     /// `None` of a run that is not large.
     fn level(&self) -> Option<u32> {
-        (self.rows / LARGE_ROWS).checked_ilog(FAN_IN)
+        (self.rows / LARGE_ROWS).checked_ilog(FAN_IN_LARGE)
     }
 
     /// Calls `each` for the rows within ranges, in order. The ranges are sorted and have no key in common. Each block is
@@ -122,8 +134,15 @@ impl<const K: usize> Run<K> {
 
     /// Moves its rows out of the table.
     fn take(&self, table: &mut Table<'_>, rows: &mut Vec<Row<K>>) -> Result<(), StoreError> {
-        self.scan(&*table, &[[0; K]..=[u32::MAX; K]], &mut |row| rows.push(*row))?;
-        self.remove(table)
+        let mut missing = self.rows as i64;
+        self.scan(&*table, &[[0; K]..=[u32::MAX; K]], &mut |row| {
+            missing -= 1;
+            rows.push(*row);
+        })?;
+        match missing {
+            0 => self.remove(table),
+            _ => Err(block::damaged("its run has other rows than it should")),
+        }
     }
 }
 
@@ -152,27 +171,25 @@ impl<const K: usize> Manifest<K> {
         Ok(())
     }
 
-    /// The next flush: removes the runs of the flushes up to `forgotten`, writes sorted rows, and merges. Runs of the
-    /// flushes up to `apart` are not merged with later ones.
+    /// The next flush: removes what is forgotten, writes sorted rows, and merges.
     pub fn flush(
         &mut self,
         table: &mut Table<'_>,
         new: &[Row<K>],
         merge: Merge<K>,
-        [apart, forgotten]: [u64; 2],
+        bounds: &Bounds,
     ) -> Result<(), StoreError> {
         let flush = self.flushes + 1;
         let mut runs = Vec::clone(&self.runs);
-        // A growing run and what is merged into it are all of later flushes, or none is.
-        let kept = runs.partition_point(|run| run.flush() <= forgotten);
+        let kept = first_behind(&runs, bounds.forgotten);
         for run in runs.drain(..kept) {
             run.remove(table)?;
         }
-        let apart = runs.partition_point(|run| run.flush() <= apart);
+        let apart = first_behind(&runs, bounds.apart);
         if !new.is_empty() {
             // Those that are shrinking, or growing, too: what is left of them has rows that no other run has.
             let sizes = runs[apart..].iter().map(|run| run.rows);
-            let first = apart + first_to_merge(sizes, new.len() as u64, super::FAN_IN * LARGE_ROWS);
+            let first = apart + first_to_merge(sizes, new.len() as u64, AT_ONCE_ROWS_MAX);
             let mut rows = Cow::Borrowed(new);
             if first < runs.len() {
                 let mut parts = Vec::new();
@@ -215,18 +232,26 @@ impl<const K: usize> Run<K> {
     }
 }
 
+/// The first run behind a bound: a growing run and what is merged into it lie all on one side of it.
+fn first_behind<const K: usize>(runs: &[Run<K>], bound: u64) -> usize {
+    let first = runs.iter().take_while(|run| run.flush() <= bound).count();
+    assert!(runs.get(first).is_none_or(|run| run.phase != Phase::Shrinking), "a bound within a merge");
+    first
+}
+
 /// Puts a growing run before runs that are so many that they are merged.
 fn begin_merges<const K: usize>(runs: &mut Vec<Run<K>>, apart: usize) {
     while let Some((first, last)) = due(runs, apart) {
         runs[first..=last].iter_mut().for_each(|run| run.phase = Phase::Shrinking);
         // Another number than that of any run: all others are of other flushes, but the last of these.
         let number = runs[last].number + 1;
+        assert_eq!(number >> 8, runs[last].flush(), "few merges end with rows of one flush");
         runs.insert(first, Run { number, rows: 0, phase: Phase::Growing, from: [0; K] });
     }
 }
 
-/// The first and the last of enough runs side by side, of which none is of a larger size, and of which the smaller ones,
-/// that lie between, are taken along.
+/// The first and the last of enough runs side by side, of which none is of a larger size; smaller ones before the last are
+/// taken along.
 fn due<const K: usize>(runs: &[Run<K>], apart: usize) -> Option<(usize, usize)> {
     let highest = runs.iter().filter_map(Run::level).max()?;
     (0..=highest).find_map(|level| {
@@ -236,7 +261,7 @@ fn due<const K: usize>(runs: &[Run<K>], apart: usize) -> Option<(usize, usize)> 
                 (first, found) = (at + 1, 0);
             } else if run.level() == Some(level) {
                 found += 1;
-                if found == FAN_IN {
+                if found == FAN_IN_LARGE {
                     return Some((first, at));
                 }
             }
@@ -278,11 +303,15 @@ struct Head<const K: usize> {
 }
 
 impl<const K: usize> Head<K> {
-    /// `None` where the run has no rows left.
+    /// `None` where the run has no rows left, and should have none.
     fn read(table: &Table<'_>, run: &Run<K>) -> Result<Option<Head<K>>, StoreError> {
         let (first, last) = (block_key(run.number, &[0; K]), block_key(run.number, &[u32::MAX; K]));
         let mut blocks = table.range(first.as_slice()..=last.as_slice()).map_err(StoreError::of)?;
-        let Some(block) = blocks.next() else { return Ok(None) };
+        let block = match blocks.next() {
+            None if run.rows > 0 => return Err(block::damaged("its run has fewer rows than it should")),
+            None => return Ok(None),
+            Some(block) => block,
+        };
         let (key, block) = block.map_err(StoreError::of)?;
         let mut rows = Vec::new();
         Block::open(key.value(), block.value())?.scan(&run.from, &[u32::MAX; K], &mut |row| rows.push(*row))?;
@@ -319,7 +348,8 @@ fn move_rows<const K: usize>(
             rows.extend_from_slice(&left[..taken]);
             head.moved += taken;
             moved += taken as u64;
-            run.rows = run.rows.saturating_sub(taken as u64);
+            let left = run.rows.checked_sub(taken as u64);
+            run.rows = left.ok_or_else(|| block::damaged("its run has more rows than it should"))?;
             if head.last_key == last_key {
                 table.remove(head.key.as_slice()).map_err(StoreError::of)?;
                 *slot = Head::read(table, run)?;

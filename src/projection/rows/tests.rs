@@ -204,7 +204,7 @@ proptest! {
     #[test]
     fn damaged_bytes_are_an_error_and_never_other_rows(at in any::<prop::sample::Index>(), bit in 0u8..8) {
         let mut block = BlockWriter::<3>::new();
-        for n in 0..200u32 {
+        for n in 0..50u32 {
             let row = Row { key: [n / 9, n, 5], count: u64::from(n % 3), sum: i128::from(n) << 40 };
             prop_assert!(block.push(&row));
         }
@@ -226,7 +226,7 @@ proptest! {
     }
 }
 
-/// Large runs are merged by and by; every second opening goes on with what the one before it left.
+/// Every third flush is of an opening that goes on with what the one before it left.
 #[test]
 fn large_runs_become_few_and_leave_no_block_behind() {
     let database = database();
@@ -258,17 +258,18 @@ fn large_runs_become_few_and_leave_no_block_behind() {
     }
 }
 
-/// Large and small, by and by and at once.
+/// Large ones, that are merged by and by, and small ones.
 #[test]
 fn runs_that_are_kept_apart_are_forgotten_alone() {
-    for size in [1, 60] {
+    // The first of the later flushes may find a merge of the earlier ones under way.
+    for (size, forgetting) in [1, 60].into_iter().flat_map(|size| (22..=41).map(move |flush| (size, flush))) {
         let database = database();
         let mut rows = Rows::<2>::open(&database, TABLE, add).expect("empty");
         for flush in 1..=41u32 {
             (0..size).for_each(|n| rows.add([n, flush], 1, 0));
             let mut changes = rows.changes();
             changes.keep_apart(if flush > 21 { 21 } else { 0 });
-            changes.forget(if flush == 41 { 21 } else { 0 });
+            changes.forget(if flush == forgetting { 21 } else { 0 });
             let transaction = database.begin_write().expect("in memory");
             changes.write(&transaction).expect("writes");
             transaction.commit().expect("in memory");
@@ -281,6 +282,44 @@ fn runs_that_are_kept_apart_are_forgotten_alone() {
         found.sort_unstable();
         let expected: Vec<[u32; 2]> = (0..size).flat_map(|n| (22..=41).map(move |flush| [n, flush])).collect();
         assert_eq!(found, expected);
+    }
+}
+
+/// Small runs are merged at once, large ones by and by.
+#[test]
+fn blocks_that_are_damaged_or_gone_are_an_error_when_they_are_merged() {
+    for (size, is_gone) in [(1, false), (1, true), (60, false), (60, true)] {
+        let database = database();
+        let mut rows = Rows::<2>::open(&database, TABLE, add).expect("empty");
+        let mut failed = false;
+        for flush in 0..5u32 {
+            (0..size).for_each(|n| rows.add([n, flush], 1, 0));
+            let transaction = database.begin_write().expect("in memory");
+            let mut changes = rows.changes();
+            let written = changes.write(&transaction);
+            if written.is_err() {
+                failed = true;
+                break;
+            }
+            harm(&transaction, is_gone);
+            transaction.commit().expect("in memory");
+            rows.written(changes);
+        }
+        assert!(failed, "{size} rows, gone: {is_gone}");
+    }
+}
+
+/// Flips a bit of each block, or removes it.
+fn harm(transaction: &WriteTransaction, removes: bool) {
+    let mut table = transaction.open_table(TABLE).expect("a table");
+    let blocks = table.iter().expect("in memory").skip(1).map(|entry| entry.expect("in memory"));
+    let blocks: Vec<_> = blocks.map(|(key, value)| (key.value().to_vec(), value.value().to_vec())).collect();
+    for (key, mut block) in blocks {
+        table.remove(key.as_slice()).expect("in memory");
+        if !removes {
+            block[7] ^= 1;
+            table.insert(key.as_slice(), block.as_slice()).expect("in memory");
+        }
     }
 }
 
