@@ -6,7 +6,8 @@
 //! of before this *round* are of no use any more. So rows take a part of the room that the totals take, and of a start's time.
 //!
 //! A start reads the chunks, and puts the rows on them in their order: the newest row of a total is as new as its chunk at
-//! least, or is gone. Only rows of between two steps are merged with each other, so that those of an old round are gone as a whole.
+//! least, or is gone. Only rows of between two steps are merged with each other, so that those of an old round are gone as a
+//! whole.
 
 use std::sync::Arc;
 

@@ -26,7 +26,7 @@ use crate::projection::StoreError;
 
 /// From so many rows on a run is large.
 const LARGE_ROWS: u64 = if cfg!(test) { 16 } else { 1 << 15 };
-/// As many runs as are merged at once, the largest that are not large, have no more.
+/// Runs that are merged at once make one of at most so many rows.
 const AT_ONCE_ROWS_MAX: u64 = FAN_IN_SMALL * LARGE_ROWS;
 /// So many large runs of about one size are merged into one. Each time costs every row once more, some per cent of a flush;
 /// each run costs every reader a search.
