@@ -144,6 +144,29 @@ impl<const K: usize> Run<K> {
             _ => Err(block::damaged("its run has other rows than it should")),
         }
     }
+
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.number.to_le_bytes());
+        out.extend_from_slice(&self.rows.to_le_bytes());
+        out.extend_from_slice(&(self.phase as u32).to_le_bytes());
+        self.from.iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Run<K>> {
+        let (number, rest) = bytes.split_first_chunk::<8>()?;
+        let (rows, rest) = rest.split_first_chunk::<8>()?;
+        let (words, []) = rest.as_chunks::<4>() else { return None };
+        let (phase, from) = words.split_first()?;
+        let phase = match u32::from_le_bytes(*phase) {
+            0 => Phase::Whole,
+            1 => Phase::Growing,
+            2 => Phase::Shrinking,
+            _ => return None,
+        };
+        let from: &[[u8; 4]; K] = from.try_into().ok()?;
+        let from = from.map(u32::from_le_bytes);
+        Some(Run { number: u64::from_le_bytes(*number), rows: u64::from_le_bytes(*rows), phase, from })
+    }
 }
 
 impl<const K: usize> Manifest<K> {
@@ -204,31 +227,6 @@ impl<const K: usize> Manifest<K> {
         go_on_merging(table, &mut runs, merge, MOVED_MIN + MOVED_PER_ROW * new.len() as u64)?;
         *self = Manifest { flushes: flush, runs: Arc::new(runs) };
         self.write(table)
-    }
-}
-
-impl<const K: usize> Run<K> {
-    fn put(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.number.to_le_bytes());
-        out.extend_from_slice(&self.rows.to_le_bytes());
-        out.extend_from_slice(&(self.phase as u32).to_le_bytes());
-        self.from.iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
-    }
-
-    fn from_bytes(bytes: &[u8]) -> Option<Run<K>> {
-        let (number, rest) = bytes.split_first_chunk::<8>()?;
-        let (rows, rest) = rest.split_first_chunk::<8>()?;
-        let (words, []) = rest.as_chunks::<4>() else { return None };
-        let (phase, from) = words.split_first()?;
-        let phase = match u32::from_le_bytes(*phase) {
-            0 => Phase::Whole,
-            1 => Phase::Growing,
-            2 => Phase::Shrinking,
-            _ => return None,
-        };
-        let from: &[[u8; 4]; K] = from.try_into().ok()?;
-        let from = from.map(u32::from_le_bytes);
-        Some(Run { number: u64::from_le_bytes(*number), rows: u64::from_le_bytes(*rows), phase, from })
     }
 }
 

@@ -160,9 +160,8 @@ proptest! {
         prop_assert_eq!(rows, expected);
     }
 
-    /// With all numbers whole, a key and a place do not go into 128 bits.
     #[test]
-    fn rows_are_sorted_whether_their_keys_go_into_one_number_or_not(
+    fn keys_of_five_numbers_are_sorted_by_all_of_them_however_large_these_are(
         keys in prop::collection::vec(prop::array::uniform5(any::<u32>()), 0..300), bits in prop::array::uniform5(0u32..=32),
     ) {
         let cut = |key: &[u32; 5]| std::array::from_fn(|at| key[at].checked_shr(32 - bits[at]).unwrap_or(0));
