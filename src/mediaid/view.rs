@@ -1,6 +1,7 @@
 //! What readers hold: the fans of one prefix of the log, immutable. A fan is summed up from its rows when it is asked for.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, LazyLock};
 
 use ethnum::U256;
@@ -135,7 +136,7 @@ impl View {
         let Some(user) = known else { return Ok(None) };
         let fans = self.fans.as_ref().map_err(|problem| StoreError(problem.clone()))?;
         let mut rows = Gathered::default();
-        fans.scan(&[user, 0, 0, 0], &[user, u32::MAX, u32::MAX, u32::MAX], &mut |row| rows.take(row))?;
+        fans.scan_ranges(&[rows_of(user)], &mut |row| rows.take(row))?;
         let seen = rows.seen.as_ref().ok_or_else(|| damaged("a user was never seen"))?;
         let time = |micros| i64::try_from(micros).map(Timestamp::from_micros).map_err(|_| damaged("a time is none"));
         let last = rows.days.last().copied().unwrap_or_default();
@@ -153,6 +154,17 @@ impl View {
             top_genres: self.top_genres(&rows)?,
             cities: self.cities(&rows)?,
         }))
+    }
+
+    /// A view of some users with their rows in memory, for who asks for all of them. `None`: there are more than `most`.
+    pub fn of_users<'i>(&self, ids: impl Iterator<Item = &'i str>, most: usize) -> Result<Option<View>, StoreError> {
+        let mut users: Vec<u32> = ids.filter_map(|id| self.numbers.users.find(id)).collect();
+        users.sort_unstable();
+        let rows: Vec<_> = users.into_iter().map(rows_of).collect();
+        let fans = self.fans.as_ref().map_err(|problem| StoreError(problem.clone()))?.within(&rows, most)?;
+        let narrowed =
+            |fans| View { numbers: self.numbers.clone(), profiles: self.profiles.clone(), fans: Ok(fans), ..*self };
+        Ok(fans.map(narrowed))
     }
 
     fn top_artists(&self, rows: &Gathered) -> Result<Vec<Artist>, StoreError> {
@@ -204,6 +216,11 @@ impl View {
         cities.sort_by(|(a, of_a), (b, of_b)| of_b.count.cmp(&of_a.count).then_with(|| a.cmp(b)));
         Ok(cities.into_iter().map(|(_, city)| city).collect())
     }
+}
+
+/// The keys of a user's rows.
+fn rows_of(user: u32) -> RangeInclusive<[u32; 4]> {
+    [user, 0, 0, 0]..=[user, u32::MAX, u32::MAX, u32::MAX]
 }
 
 /// The names of numbers, in their order.

@@ -2,7 +2,7 @@
 //! are read from the tables as they stood at the view, and can fail.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
+use std::ops::{Bound, RangeInclusive};
 use std::sync::Arc;
 
 use super::Setup;
@@ -93,8 +93,7 @@ impl View {
     pub fn events(&self, artist: Artist) -> Result<Vec<EventRevenue>, StoreError> {
         let mut found: BTreeMap<(u32, u32), Revenue> = BTreeMap::new();
         let mut taken = Ok(());
-        let (first, last) = ([artist.0, 0, 0, 0], [artist.0, u32::MAX, u32::MAX, u32::MAX]);
-        self.stored()?.by_event.scan(&first, &last, &mut |row| {
+        self.stored()?.by_event.scan_ranges(&[money_of(artist.0)], &mut |row| {
             let [_, event, currency, part] = row.key;
             let revenue = found.entry((event, currency)).or_default();
             if let Err(error) = revenue.take((part, row.count, row.sum)) {
@@ -124,7 +123,7 @@ impl View {
     /// Costs a row for each of them and run, and four bytes of memory.
     pub fn fans(&self, artist: Artist) -> Result<Fans, StoreError> {
         let (mut fans, mut paying) = (Vec::new(), Vec::new());
-        self.stored()?.fans.scan(&[artist.0, 0], &[artist.0, u32::MAX], &mut |row| {
+        self.stored()?.fans.scan_ranges(&[fans_of(artist.0)], &mut |row| {
             fans.push(row.key[1]);
             if row.sum != 0 {
                 paying.push(row.key[1]);
@@ -133,9 +132,41 @@ impl View {
         Ok(Fans { fans: distinct(fans), paying_fans: distinct(paying) })
     }
 
+    /// A view of some artists with what is stored of them in memory, for who asks for all of them. `None`: that is more than
+    /// `most` rows.
+    pub fn of_artists<'i>(&self, ids: impl Iterator<Item = &'i str>, most: usize) -> Result<Option<View>, StoreError> {
+        let mut artists: Vec<u32> = ids.filter_map(|id| self.artists.find(id)).collect();
+        artists.sort_unstable();
+        let Stored { by_event, fans } = self.stored()?;
+        let by_event = by_event.within(&artists.iter().map(|artist| money_of(*artist)).collect::<Vec<_>>(), most)?;
+        let fans = fans.within(&artists.iter().map(|artist| fans_of(*artist)).collect::<Vec<_>>(), most)?;
+        let stored = by_event.zip(fans).map(|(by_event, fans)| Stored { by_event, fans });
+        Ok(stored.map(|stored| View {
+            applied: self.applied,
+            setup: self.setup.clone(),
+            artists: self.artists.clone(),
+            known_artists: self.known_artists,
+            events: self.events.clone(),
+            artist_names: self.artist_names.clone(),
+            event_names: self.event_names.clone(),
+            totals: self.totals.clone(),
+            stored: Ok(stored),
+        }))
+    }
+
     fn stored(&self) -> Result<&Stored, StoreError> {
         self.stored.as_ref().map_err(|problem| StoreError(problem.clone()))
     }
+}
+
+/// The keys of the rows of an artist's events.
+fn money_of(artist: u32) -> RangeInclusive<[u32; 4]> {
+    [artist, 0, 0, 0]..=[artist, u32::MAX, u32::MAX, u32::MAX]
+}
+
+/// The keys of the rows of an artist's fans.
+fn fans_of(artist: u32) -> RangeInclusive<[u32; 2]> {
+    [artist, 0]..=[artist, u32::MAX]
 }
 
 /// How many there are, of numbers in few sorted parts: a stable sort merges those.

@@ -1,28 +1,31 @@
 //! What a view and a plain recomputation disagree on, in words.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
+use super::compact::Numbered;
+use crate::event::Facts;
 use crate::passport::Entry;
 use crate::projection::StoreError;
 
 /// Differences of one kind that are told: the first says that the projection has to be rebuilt.
 const DIFFERENCES_MAX: usize = 10;
 
-/// A projection once more, from the entries 1, 2, 3, ….
+/// A part of a projection once more, from the entries 1, 2, 3, ….
 pub trait Recomputed: Sized {
     type View;
 
-    /// Takes the next entry of the log.
-    fn add(&mut self, entry: &Entry<'_>) -> Result<(), String>;
-    /// Tells where the view is not what the entries give.
-    fn compare(self, view: &Self::View, found: &mut Differences);
-
-    /// In words, where the view is not what the entries give.
-    fn differences(self, view: &Self::View) -> Vec<String> {
-        let mut found = Differences::default();
-        self.compare(view, &mut found);
-        found.into_told()
-    }
+    /// Takes the next entry of the log, with the number of its user.
+    fn add(&mut self, entry: &Entry<'_>, facts: &Facts<'_>, user: u32) -> Result<(), String>;
+    /// Tells where the view is not what the entries give, as far as this part goes, and gives what takes the entries once
+    /// more for the next. Stops when nobody wants to know any more.
+    fn compare(
+        self,
+        view: &Self::View,
+        users: &Arc<Numbered>,
+        found: &mut Differences,
+        goes_on: &mut dyn FnMut() -> bool,
+    ) -> Option<Self>;
 }
 
 #[derive(Debug, Default)]

@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::compact::Numbered;
 use super::counted::{Counted, Guest};
+use super::parts::Part;
 use super::{Differences, Recomputed};
 use crate::coliseum::scoring::{Verdict, judge};
 use crate::coliseum::{Rules, View};
@@ -46,9 +48,11 @@ struct Sums {
     before: [Points; 3],
 }
 
+/// Boards, profiles and line-ups are recomputed with the first part: they take little memory.
 pub struct Recomputation {
     rules: Arc<Rules>,
     minute: Minute,
+    part: Part,
     sums: HashMap<Arc<str>, Sums>,
     profiles: HashMap<Arc<str>, Profile>,
     scheduled: HashMap<String, Scheduled>,
@@ -59,11 +63,17 @@ pub struct Recomputation {
 }
 
 impl Recomputation {
-    pub fn new(rules: Arc<Rules>, minute: Minute) -> Recomputation {
+    pub fn new(rules: Arc<Rules>, minute: Minute, part: Part) -> Recomputation {
+        let counted = Counted::new(&rules, minute, part);
+        Recomputation::of_part(rules, minute, part, counted)
+    }
+
+    fn of_part(rules: Arc<Rules>, minute: Minute, part: Part, counted: Counted) -> Recomputation {
         Recomputation {
-            counted: Counted::new(&rules, minute),
+            counted,
             rules,
             minute,
+            part,
             sums: HashMap::new(),
             profiles: HashMap::new(),
             scheduled: HashMap::new(),
@@ -211,10 +221,9 @@ impl Recomputation {
 impl Recomputed for Recomputation {
     type View = View;
 
-    fn add(&mut self, entry: &Entry<'_>) -> Result<(), String> {
+    fn add(&mut self, entry: &Entry<'_>, facts: &Facts<'_>, user: u32) -> Result<(), String> {
         let event_type = entry.envelope.event_type;
-        let facts = Facts::of_stored(event_type, entry.envelope.payload).map_err(|problem| problem.to_string())?;
-        let points = match judge(&self.rules, event_type, &facts) {
+        let points = match judge(&self.rules, event_type, facts) {
             Verdict::Scores(score) => Some(score.deltas()),
             Verdict::Nothing => None,
             Verdict::Unconverted => {
@@ -226,7 +235,7 @@ impl Recomputed for Recomputation {
         let named = self.rules.rule(event_type).is_some();
         let mut credited: Vec<Arc<str>> = facts.credited(named).map(|id| self.shared(id)).collect();
         let minute = entry.at().minute();
-        if let Facts::Attended { event_id, .. } = &facts {
+        if let Facts::Attended { event_id, .. } = facts {
             for artist in self.scheduled.get(&**event_id).into_iter().flat_map(|scheduled| &scheduled.lineup) {
                 if !credited.contains(artist) {
                     credited.push(artist.clone());
@@ -236,33 +245,42 @@ impl Recomputed for Recomputation {
         for artist in &credited {
             self.credit(artist, minute, points);
         }
-        let guest = self.counted.add(entry, &facts, scores, &credited);
+        let guest = self.counted.add(entry, facts, user, scores, &credited);
         match facts {
             Facts::Attended { event_id, .. } => {
                 let attended = Attendance { minute, points, guest, credited };
-                self.attendances.entry(event_id.into_owned()).or_default().push(attended);
+                self.attendances.entry(event_id.to_string()).or_default().push(attended);
             }
             Facts::Scheduled { event_id, artist_ids, name, .. } => {
-                self.schedule(&event_id, &artist_ids, name.as_deref());
+                self.schedule(event_id, artist_ids, name.as_deref());
             }
             Facts::Profile { artist_id, artist_name, genres, home_city } => {
-                self.profile(&artist_id, &artist_name, genres.as_deref(), home_city.as_deref());
+                self.profile(artist_id, artist_name, genres.as_deref(), home_city.as_deref());
             }
             _ => {}
         }
         Ok(())
     }
 
-    fn compare(self, view: &View, found: &mut Differences) {
-        found.compare("events of money without a rate", &view.unconverted(), &self.unconverted);
-        self.compare_artists(view, found);
-        self.compare_lineups(view, found);
-        for domain in Domain::ALL {
-            for window in Window::ALL {
-                self.compare_board(view, domain, window, found);
+    fn compare(
+        self,
+        view: &View,
+        users: &Arc<Numbered>,
+        found: &mut Differences,
+        goes_on: &mut dyn FnMut() -> bool,
+    ) -> Option<Recomputation> {
+        if self.part.is_first() {
+            found.compare("events of money without a rate", &view.unconverted(), &self.unconverted);
+            self.compare_artists(view, found);
+            self.compare_lineups(view, found);
+            for domain in Domain::ALL {
+                for window in Window::ALL {
+                    self.compare_board(view, domain, window, found);
+                }
             }
         }
-        self.counted.compare(view, found);
+        let counted = self.counted.compare(view, users, found, goes_on)?;
+        Some(Recomputation::of_part(self.rules, self.minute, self.part.next()?, counted))
     }
 }
 

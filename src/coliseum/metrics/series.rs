@@ -4,7 +4,7 @@ use crate::event::Metric;
 use crate::units::{Domain, MINUTES_PER_DAY};
 
 /// Whose events are counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SubjectKind {
     User,
     Artist,
@@ -46,6 +46,7 @@ impl Series {
     pub const PLACES: Series = Series(15);
     /// From here on a metric of money in a currency, two for each.
     pub const MONEY: Series = Series(16);
+    pub const FIRST: Series = Series(0);
     pub const LAST: Series = Series((1 << SERIES_BITS) - 1);
 
     pub const fn domain(domain: Domain) -> Series {

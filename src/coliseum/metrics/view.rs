@@ -19,6 +19,7 @@ use crate::projection::rows::{Row, Snapshot};
 use crate::units::{Domain, MINUTES_PER_DAY, Minute, Window};
 
 /// Immutable; of the same entries and minute as the [`super::super::View`] that holds it.
+#[derive(Clone)]
 pub struct MetricsView {
     pub(super) minute: Minute,
     /// How many names were numbered by then.

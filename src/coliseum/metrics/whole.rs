@@ -1,5 +1,7 @@
 //! Everything that a view has counted, in one pass, for who checks all of it.
 
+use std::sync::Arc;
+
 use super::fact::points_rows;
 use super::series::{Series, SubjectKind, minute_of};
 use super::totals::Total;
@@ -72,6 +74,21 @@ impl MetricsView {
             points_rows(points, &mut |row| unstored(SubjectKind::Artist, &row));
         }
         Ok(())
+    }
+
+    /// A view of some artists with what is kept of them in memory, for who asks for all of them; they are sorted. `None`: that
+    /// is more than `most` rows.
+    pub fn of_artists(&self, artists: &[u32], most: usize) -> Result<Option<MetricsView>, StoreError> {
+        let (minutes, days) = self.rows.as_ref().map_err(|problem| StoreError(problem.clone()))?;
+        let (first, last) = (Series::FIRST.of(SubjectKind::Artist), Series::LAST.of(SubjectKind::Artist));
+        let of = |artist: &u32| [*artist, first, 0, 0, 0]..=[*artist, last, u32::MAX, u32::MAX, u32::MAX];
+        let by_day = |artist: &u32| [*artist, first, 0, 0]..=[*artist, last, u32::MAX, u32::MAX];
+        let minutes = minutes.within(&artists.iter().map(of).collect::<Vec<_>>(), most)?;
+        let days = days.within(&artists.iter().map(by_day).collect::<Vec<_>>(), most)?;
+        let is_one = |artist: u32| artists.binary_search(&artist).is_ok();
+        let facts = self.facts.iter().flat_map(|facts| facts.iter());
+        let facts = facts.filter(|fact| fact.artist.checked_sub(1).is_some_and(is_one)).copied().collect();
+        Ok(minutes.zip(days).map(|rows| MetricsView { rows: Ok(rows), facts: vec![Arc::new(facts)], ..self.clone() }))
     }
 
     /// Events that the log has named.

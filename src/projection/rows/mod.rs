@@ -86,6 +86,7 @@ pub struct Changes<const K: usize> {
 }
 
 /// Every row of one moment.
+#[derive(Clone)]
 pub struct Snapshot<const K: usize> {
     table: Definition,
     /// `None` where nothing was ever flushed.
@@ -255,6 +256,21 @@ impl<const K: usize> Snapshot<K> {
             }
         }
         Ok(())
+    }
+
+    /// What it has within ranges, in memory: for who asks for much of that. `None`: these are more than `most` rows.
+    pub fn within(&self, ranges: &[KeyRange<K>], most: usize) -> Result<Option<Snapshot<K>>, StoreError> {
+        let mut rows = Vec::new();
+        self.scan_ranges(ranges, &mut |row| {
+            if rows.len() <= most {
+                rows.push(*row);
+            }
+        })?;
+        // Rows of one key stay in their order.
+        rows.sort_by_key(|row| order(&row.key));
+        let is_all = rows.len() <= most;
+        let slabs = vec![Arc::new(rows)];
+        Ok(is_all.then(|| Snapshot { table: self.table, stored: None, runs: Arc::default(), slabs }))
     }
 }
 

@@ -141,6 +141,14 @@ proptest! {
             let is_in = |key: &[u32; 3]| several.iter().any(|range| range.contains(key));
             let expected = model.iter().filter(|(key, _)| is_in(key)).map(|(key, value)| (*key, *value)).collect();
             prop_assert_eq!(everything_in(snapshot, &several, merge), expected);
+            let mut rows = 0;
+            snapshot.scan_ranges(&several, &mut |_| rows += 1).expect("readable");
+            let narrowed = snapshot.within(&several, rows).expect("readable").expect("as many rows as there may be");
+            let expected = model.iter().filter(|(key, _)| is_in(key)).map(|(key, value)| (*key, *value)).collect();
+            prop_assert_eq!(everything(&narrowed, &[0; 3], &[u32::MAX; 3], merge), expected);
+            if let Some(fewer) = rows.checked_sub(1) {
+                prop_assert!(snapshot.within(&several, fewer).expect("readable").is_none());
+            }
         }
     }
 

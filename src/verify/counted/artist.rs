@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Deed, Lines, Sum, windows_of};
 use crate::units::{MINUTES_PER_DAY, Window};
+use crate::verify::compact::Set;
 
 /// What happened on one UTC day.
 #[derive(Clone, Debug, Default)]
@@ -22,33 +23,6 @@ pub(super) struct Sets {
     pub plays: BTreeMap<Option<u32>, u64>,
     /// Attendances and plays by the number of the city.
     pub places: BTreeMap<u32, u64>,
-}
-
-/// A vector that is sorted whenever it has doubled: 8 bytes for each member, not 40 as in a tree.
-#[derive(Debug, Default)]
-struct Set<T> {
-    members: Vec<T>,
-    /// How many there were when it was last sorted.
-    sorted: usize,
-}
-
-impl<T: Copy + Ord> Set<T> {
-    const SORTED_FROM: usize = 64;
-
-    fn insert(&mut self, member: T) {
-        if self.members.last() == Some(&member) {
-            return;
-        }
-        self.members.push(member);
-        if self.members.len() >= Self::SORTED_FROM.max(2 * self.sorted) {
-            self.sort();
-        }
-    }
-    fn sort(&mut self) {
-        self.members.sort_unstable();
-        self.members.dedup();
-        self.sorted = self.members.len();
-    }
 }
 
 impl Sets {
@@ -70,13 +44,12 @@ impl Sets {
 
     /// How many fans there are, and how many of them came on two days or more.
     pub fn fans(&mut self) -> (u64, u64) {
-        self.fans.sort();
-        let of_users = || self.fans.members.chunk_by(|a, b| a.0 == b.0);
+        let fans = self.fans.members();
+        let of_users = || fans.chunk_by(|a, b| a.0 == b.0);
         (of_users().count() as u64, of_users().filter(|days| days.len() > 1).count() as u64)
     }
     pub fn payers(&mut self) -> u64 {
-        self.payers.sort();
-        self.payers.members.len() as u64
+        self.payers.members().len() as u64
     }
 }
 

@@ -1,15 +1,19 @@
 //! Where a view is not what the entries give.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::artist::{Day, Sets};
-use super::{BY_DAY, Counted, Line, Lines, Numbered, Sum, Totals, windows_of};
-use crate::coliseum::metrics::{Analytics, Days, Part, SubjectKind, Total, What, When};
-use crate::coliseum::{ArtistCard, View};
+use super::{BY_DAY, Counted, Line, Sum, Totals, windows_of};
+use crate::coliseum::metrics::{Analytics, Days, MetricsView, Part, SubjectKind, TopList, Total, What, When};
+use crate::coliseum::{ArtistCard, ArtistNo, View};
 use crate::event::Metric;
 use crate::limits::LIST_LIMIT_MAX;
 use crate::units::{Domain, MINUTES_PER_DAY, Minute, Window};
+use crate::verify::compact::{Numbered, at};
 use crate::verify::differences::Differences;
+use crate::verify::parts::{FEW_ROWS, by_few};
 
 /// How far apart two floats of one value may be.
 const FLOAT_ERROR: f64 = 1e-12;
@@ -19,25 +23,43 @@ const CITIES_LISTED: usize = 10;
 /// What `LISTED` and `Global` are called.
 const PLURALS: [&str; 4] = ["users", "artists", "events", "everything"];
 
+/// The first of a top list: of the subjects with a count.
+#[derive(Default)]
+pub(super) struct Best {
+    all: u64,
+    /// By number; in no order.
+    rows: Vec<(u32, Sum)>,
+}
+
 impl Counted {
-    /// Uses itself up: what the view has is taken off what the entries give.
-    pub fn compare(mut self, view: &View, found: &mut Differences) {
-        found.begin("known users and events");
-        let metrics = view.metrics();
-        found.compare("how many users there are", &(metrics.users() as usize), &self.users.names.len());
-        found.compare("how many events there are", &(metrics.events() as usize), &self.events.names.len());
-        self.compare_everything(view, found);
-        for kind in SubjectKind::LISTED {
-            self.compare_tops(view, kind, found);
+    /// Uses the part up: what the view has is taken off what the entries give. Gives what counts the next part.
+    pub fn compare(
+        mut self,
+        view: &View,
+        users: &Arc<Numbered>,
+        found: &mut Differences,
+        goes_on: &mut dyn FnMut() -> bool,
+    ) -> Option<Counted> {
+        self.users = users.clone();
+        if self.part.is_first() {
+            found.begin("known users and events");
+            let metrics = view.metrics();
+            found.compare("how many users there are", &metrics.users(), &self.known_users);
+            found.compare("how many events there are", &(metrics.events() as usize), &self.events.names.len());
+            self.compare_everything(view, found);
+            self.compare_entitlements(view, found);
         }
-        found.begin("analytics");
-        for number in 0..self.of_artists.len() {
-            self.compare_analytics(view, number, found);
-        }
-        self.compare_entitlements(view, found);
-        // Last: it leaves nothing.
+        self.enter_tops();
+        self.compare_analytics(view, found, goes_on);
         self.take_off(view, found);
         self.tell_what_is_left(found);
+        match self.part.next() {
+            Some(part) => Some(Counted::of_part(self.now, self.base_currency, part, self.tops)),
+            None => {
+                self.compare_tops(view, found);
+                None
+            }
+        }
     }
 
     fn names(&self, kind: SubjectKind) -> &Numbered {
@@ -61,7 +83,7 @@ impl Counted {
 
     fn line_name(&self, (metric, currency): Line) -> String {
         match currency {
-            Some(currency) => format!("{}:{}", metric.name(), self.currencies.names[currency as usize]),
+            Some(currency) => format!("{}:{}", metric.name(), self.currencies.name(currency)),
             None => metric.name().to_owned(),
         }
     }
@@ -79,73 +101,120 @@ impl Counted {
         }
     }
 
-    fn compare_tops(&self, view: &View, kind: SubjectKind, found: &mut Differences) {
-        let ids = &self.names(kind).names;
-        let mut counted: BTreeMap<Line, Vec<(u32, [Sum; 4])>> = BTreeMap::new();
-        for (number, lines) in (0..).zip(&self.totals[kind as usize]) {
-            lines.0.iter().for_each(|(line, sums)| counted.entry(*line).or_default().push((number, *sums)));
-        }
-        for (line, currency) in self.lines() {
-            let counted = counted.get(&line).map_or(&[][..], Vec::as_slice);
-            for window in Window::ALL {
-                let name = format!("top {} by {}, {}", PLURALS[kind as usize], self.line_name(line), window.name());
-                found.begin(&name);
-                let in_window = counted.iter().map(|(number, sums)| (*number, sums[window.index()]));
-                let mut expected: Vec<(u32, Sum)> = in_window.filter(|(_, sum)| sum.count > 0).collect();
-                let all = expected.len() as u64;
-                let order = |a: &(u32, Sum), b: &(u32, Sum)| {
-                    b.1.sum.cmp(&a.1.sum).then_with(|| ids[a.0 as usize].cmp(&ids[b.0 as usize]))
-                };
-                if expected.len() > LIST_LIMIT_MAX {
-                    expected.select_nth_unstable_by(LIST_LIMIT_MAX, order);
-                    expected.truncate(LIST_LIMIT_MAX);
-                }
-                expected.sort_unstable_by(order);
-                let top = view.metrics().top(kind, line.0, &currency, window, LIST_LIMIT_MAX, view.cards());
-                found.compare(&format!("{name}: how many there are"), &top.total, &all);
-                found.compare(&format!("{name}: how many are listed"), &top.rows.len(), &expected.len());
-                let (mut rank, mut above) = (0, None);
-                for ((position, row), (number, sum)) in (1..).zip(&top.rows).zip(&expected) {
-                    if above != Some(sum.sum) {
-                        (rank, above) = (position, Some(sum.sum));
+    /// By sum, then id.
+    fn order(&self, kind: SubjectKind, a: &(u32, Sum), b: &(u32, Sum)) -> Ordering {
+        let ids = self.names(kind);
+        b.1.sum.cmp(&a.1.sum).then_with(|| ids.name(a.0).cmp(ids.name(b.0)))
+    }
+
+    /// Enters the subjects of the part into the top lists.
+    fn enter_tops(&mut self) {
+        let mut tops = std::mem::take(&mut self.tops);
+        for kind in SubjectKind::LISTED {
+            for (place, lines) in self.totals[kind as usize].iter().enumerate() {
+                let number = self.part.number(place);
+                for ((line, sums), window) in lines.0.iter().flat_map(|line| Window::ALL.map(|window| (line, window))) {
+                    let sum = sums[window.index()];
+                    if sum.count > 0 {
+                        let best = tops.entry((kind, *line, window)).or_default();
+                        best.all += 1;
+                        best.rows.push((number, sum));
+                        if best.rows.len() >= 2 * LIST_LIMIT_MAX {
+                            best.rows.select_nth_unstable_by(LIST_LIMIT_MAX, |a, b| self.order(kind, a, b));
+                            best.rows.truncate(LIST_LIMIT_MAX);
+                        }
                     }
-                    let found_row = (row.position, row.rank, row.id.as_str(), Sum::from(row.total));
-                    let expected_row = (position, rank, &*ids[*number as usize], *sum);
-                    found.compare(&format!("{name}, position {position}"), &found_row, &expected_row);
+                }
+            }
+        }
+        self.tops = tops;
+    }
+
+    fn compare_tops(&mut self, view: &View, found: &mut Differences) {
+        let mut tops = std::mem::take(&mut self.tops);
+        for kind in SubjectKind::LISTED {
+            for (line, currency) in self.lines() {
+                for window in Window::ALL {
+                    let Best { all, rows: mut expected } = tops.remove(&(kind, line, window)).unwrap_or_default();
+                    expected.sort_unstable_by(|a, b| self.order(kind, a, b));
+                    expected.truncate(LIST_LIMIT_MAX);
+                    let name = format!("top {} by {}, {}", PLURALS[kind as usize], self.line_name(line), window.name());
+                    let top = view.metrics().top(kind, line.0, &currency, window, LIST_LIMIT_MAX, view.cards());
+                    self.compare_top(&name, (kind, &top), (all, &expected), found);
                 }
             }
         }
     }
 
-    fn compare_analytics(&mut self, view: &View, number: usize, found: &mut Differences) {
-        let id = self.artists.names[number].clone();
-        let Some(artist) = view.artist(&id) else {
-            found.tell(format!("the artist {id:?} is not known"));
-            return;
+    fn compare_top(
+        &self,
+        name: &str,
+        (kind, top): (SubjectKind, &TopList),
+        (all, expected): (u64, &[(u32, Sum)]),
+        found: &mut Differences,
+    ) {
+        found.begin(name);
+        found.compare(&format!("{name}: how many there are"), &top.total, &all);
+        found.compare(&format!("{name}: how many are listed"), &top.rows.len(), &expected.len());
+        let (mut rank, mut above) = (0, None);
+        for ((position, row), (number, sum)) in (1..).zip(&top.rows).zip(expected) {
+            if above != Some(sum.sum) {
+                (rank, above) = (position, Some(sum.sum));
+            }
+            let found_row = (row.position, row.rank, row.id.as_str(), Sum::from(row.total));
+            let expected_row = (position, rank, self.names(kind).name(*number), *sum);
+            found.compare(&format!("{name}, position {position}"), &found_row, &expected_row);
+        }
+    }
+
+    fn compare_analytics(&mut self, view: &View, found: &mut Differences, goes_on: &mut dyn FnMut() -> bool) {
+        found.begin("analytics");
+        let mut sets: Vec<(Sets, Sets)> = Vec::with_capacity(self.of_artists.len());
+        let mut known: Vec<(usize, ArtistNo)> = Vec::with_capacity(self.of_artists.len());
+        for (place, artist) in self.of_artists.iter_mut().enumerate() {
+            sets.push((std::mem::take(&mut artist.recent), std::mem::take(&mut artist.ever)));
+            let id = self.artists.name(self.part.number(place));
+            match view.artist(id) {
+                Some(artist) => known.push((place, artist)),
+                None => found.tell(format!("the artist {id:?} is not known")),
+            }
+        }
+        let narrowed = |few: &[(usize, ArtistNo)]| {
+            let mut numbers: Vec<u32> = few.iter().map(|(_, artist)| artist.get()).collect();
+            numbers.sort_unstable();
+            view.metrics().of_artists(&numbers, FEW_ROWS).ok().flatten()
         };
-        let card = view.card(artist);
+        by_few(view.metrics(), &known, &narrowed, goes_on, &mut |metrics, (place, artist)| {
+            self.compare_artist(metrics, view.card(*artist), (*place, *artist), &mut sets[*place], found);
+        });
+    }
+
+    fn compare_artist(
+        &self,
+        metrics: &MetricsView,
+        card: &ArtistCard,
+        (place, artist): (usize, ArtistNo),
+        (recent, ever): &mut (Sets, Sets),
+        found: &mut Differences,
+    ) {
         let in_base =
             self.currencies.numbers.get(&self.base_currency).map(|number| (Metric::MoneySpent, Some(*number)));
-        let totals = self.totals[SubjectKind::Artist as usize].get(number);
+        let totals = self.totals[SubjectKind::Artist as usize].get(place);
         let spent = in_base.and_then(|line| Some(totals?.get(line))).unwrap_or_default();
-        for (days, window) in [(Days::Last(30), Window::Days30), (Days::AllTime, Window::AllTime)] {
-            let what = format!("analytics of {id:?}, {}", window.name());
-            let of_view = match view.metrics().analytics(artist.get(), card, days) {
+        for (days, window, sets) in [(Days::Last(30), Window::Days30, recent), (Days::AllTime, Window::AllTime, ever)] {
+            let what = format!("analytics of {:?}, {}", self.artists.name(self.part.number(place)), window.name());
+            let of_view = match metrics.analytics(artist.get(), card, days) {
                 Ok(of_view) => of_view,
                 Err(error) => {
                     found.tell(format!("{what}: {error}"));
                     continue;
                 }
             };
-            let sets = &mut self.of_artists[number];
-            let sets = if window == Window::Days30 { &mut sets.recent } else { &mut sets.ever };
             let (fans, repeat_fans) = sets.fans();
             found.compare(&format!("{what}: fans"), &of_view.fans, &fans);
             found.compare(&format!("{what}: repeat fans"), &of_view.repeat_fans, &repeat_fans);
             found.compare(&format!("{what}: paying fans"), &of_view.paying_fans, &sets.payers());
             found.compare(&format!("{what}: revenue"), &of_view.revenue_cents, &spent[window.index()].sum);
-            let sets = &self.of_artists[number];
-            let sets = if window == Window::Days30 { &sets.recent } else { &sets.ever };
             self.compare_genres(&what, &of_view, sets, card, found);
             self.compare_reach(&what, &of_view, sets, found);
         }
@@ -157,7 +226,7 @@ impl Counted {
         let mut weights: BTreeMap<&str, u64> = BTreeMap::new();
         for (genre, count) in &sets.plays {
             match genre {
-                Some(genre) => *weights.entry(&self.genres.names[*genre as usize]).or_default() += count * parts,
+                Some(genre) => *weights.entry(self.genres.name(*genre)).or_default() += count * parts,
                 None => card.genres.iter().for_each(|genre| *weights.entry(genre).or_default() += count),
             }
         }
@@ -180,7 +249,7 @@ impl Counted {
     fn compare_reach(&self, what: &str, of_view: &Analytics, sets: &Sets, found: &mut Differences) {
         let all: u64 = sets.places.values().sum();
         let mut expected: Vec<(u32, u64)> = sets.places.iter().map(|(city, count)| (*city, *count)).collect();
-        let folded = |city: u32| &self.cities.names[city as usize];
+        let folded = |city: u32| self.cities.name(city);
         expected.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| folded(a.0).cmp(folded(b.0))));
         let shares: Vec<f64> = expected.iter().map(|(_, count)| *count as f64 / all as f64).collect();
         found.compare(&format!("{what}: cities"), &of_view.reach.cities, &(expected.len() as u64));
@@ -194,7 +263,7 @@ impl Counted {
     fn compare_entitlements(&self, view: &View, found: &mut Differences) {
         found.begin("entitlements");
         found.compare("how many users were given a plan", &view.entitled_users(), &self.entitlements.len());
-        for (number, id) in (0..).zip(&self.users.names) {
+        for (number, id) in (0..self.known_users).zip(&self.users.names) {
             let (of_view, expected) = (view.entitlement(id), self.entitlements.get(&number));
             if of_view != expected {
                 found.compare(&format!("the entitlement of {id:?}"), &of_view, &expected);
@@ -208,20 +277,20 @@ impl Counted {
         if kind == SubjectKind::Global {
             return vec![Some(0)];
         }
-        for (own, id) in (0..).zip(&self.names(kind).names) {
+        let known = if kind == SubjectKind::User { self.known_users } else { u32::MAX };
+        for (own, id) in (0..known).zip(&self.names(kind).names) {
             let number = match kind {
                 SubjectKind::User => view.metrics().user(id),
                 SubjectKind::Artist => view.artist(id).map(|artist| artist.get()),
                 SubjectKind::Event | SubjectKind::Global => view.metrics().event(id),
             };
-            let Some(number) = number.map(|number| number as usize) else {
-                found.tell(format!("{id:?} is not known among the {}", PLURALS[kind as usize]));
-                continue;
-            };
-            if numbers.len() <= number {
-                numbers.resize(number + 1, None);
+            match number {
+                Some(number) => *at(&mut numbers, number as usize) = Some(own),
+                None if self.part.is_first() => {
+                    found.tell(format!("{id:?} is not known among the {}", PLURALS[kind as usize]));
+                }
+                None => {}
             }
-            numbers[number] = Some(own);
         }
         numbers
     }
@@ -253,31 +322,26 @@ impl Counted {
     }
 
     fn take_part(&mut self, own: u32, currency: Option<u32>, part: Part) {
-        let (own, now, sum) = (own as usize, self.now, Sum::from(part.total));
+        // Those of the other parts are looked at with theirs.
+        let Some(place) = self.part.place(own) else { return };
+        let (now, sum) = (self.now, Sum::from(part.total));
         match (part.what, part.when) {
-            (What::Points(domain), _) if self.of_artists.len() > own => {
-                let artist = &mut self.of_artists[own];
-                match part.when {
-                    When::Day(start) => artist.day(start).points[domain.index()] -= sum.sum,
-                    When::Minute(minute) => {
-                        windows_of(now, minute).for_each(|w| artist.points[w.index()][domain.index()] -= sum.sum);
-                    }
-                }
+            (What::Points(domain), When::Day(start)) => {
+                at(&mut self.of_artists, place).day(start).points[domain.index()] -= sum.sum;
             }
-            (What::Points(_), _) => {}
+            (What::Points(domain), When::Minute(minute)) => {
+                let points = &mut at(&mut self.of_artists, place).points;
+                windows_of(now, minute).for_each(|window| points[window.index()][domain.index()] -= sum.sum);
+            }
             (What::Metric(metric, _), when) => {
                 let line = (metric, currency);
-                let subjects = &mut self.totals[part.kind as usize];
-                if subjects.len() <= own {
-                    subjects.resize_with(own + 1, Lines::default);
-                }
-                let sums = subjects[own].at(line);
+                let sums = at(&mut self.totals[part.kind as usize], place).at(line);
                 match when {
                     When::Minute(minute) => windows_of(now, minute).for_each(|w| sums[w.index()].add(-1, sum)),
                     When::Day(start) => {
                         sums[BY_DAY].add(-1, sum);
-                        if part.kind == SubjectKind::Artist && self.of_artists.len() > own {
-                            self.of_artists[own].day(start).lines.at(line).add(-1, sum);
+                        if part.kind == SubjectKind::Artist {
+                            at(&mut self.of_artists, place).day(start).lines.at(line).add(-1, sum);
                         }
                     }
                 }
@@ -288,12 +352,13 @@ impl Counted {
     fn tell_what_is_left(&self, found: &mut Differences) {
         for kind in SubjectKind::ALL {
             found.begin(&format!("totals of {}", PLURALS[kind as usize]));
-            for (number, totals) in self.totals[kind as usize].iter().enumerate() {
-                self.tell_totals(kind, number, totals, found);
+            for (place, totals) in self.totals[kind as usize].iter().enumerate() {
+                self.tell_totals(kind, self.part.number(place), totals, found);
             }
         }
         found.begin("points and rollups of artists");
-        for (id, artist) in self.artists.names.iter().zip(&self.of_artists) {
+        for (place, artist) in self.of_artists.iter().enumerate() {
+            let id = self.artists.name(self.part.number(place));
             self.tell_points(id, &artist.points, found);
             for (day, left) in &artist.days {
                 self.tell_day(id, *day, left, found);
@@ -301,14 +366,14 @@ impl Counted {
         }
     }
 
-    fn tell_totals(&self, kind: SubjectKind, number: usize, totals: &Totals, found: &mut Differences) {
+    fn tell_totals(&self, kind: SubjectKind, number: u32, totals: &Totals, found: &mut Differences) {
         const NAMES: [&str; 4] = [Window::Days7.name(), Window::Days30.name(), Window::AllTime.name(), "all days"];
         const _: () = assert!(NAMES.len() == BY_DAY + 1);
         for (line, left) in &totals.0 {
             for (left, name) in left.iter().zip(NAMES).filter(|(left, _)| **left != Sum::default()) {
                 let id = match kind {
                     SubjectKind::Global => "global",
-                    _ => &self.names(kind).names[number],
+                    _ => self.names(kind).name(number),
                 };
                 found.tell(format!("{} of the {} {id:?}, {name}: {left}", self.line_name(*line), kind.name()));
             }

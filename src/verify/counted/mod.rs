@@ -4,7 +4,7 @@
 mod artist;
 mod compare;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::coliseum::Rules;
@@ -14,27 +14,11 @@ use crate::coliseum::plans::Domains;
 use crate::event::{Facts, Flow, Metric, fold_city};
 use crate::passport::Entry;
 use crate::units::{Minute, Window};
+use crate::verify::compact::{Numbered, at};
+use crate::verify::parts::Part;
 
 use artist::Artist;
-
-/// Names by their order in the log.
-#[derive(Default)]
-struct Numbered {
-    numbers: HashMap<Arc<str>, u32>,
-    names: Vec<Arc<str>>,
-}
-
-impl Numbered {
-    fn number(&mut self, name: &str) -> u32 {
-        if let Some(number) = self.numbers.get(name) {
-            return *number;
-        }
-        let (number, name) = (self.names.len() as u32, Arc::<str>::from(name));
-        self.numbers.insert(name.clone(), number);
-        self.names.push(name);
-        number
-    }
-}
+use compare::Best;
 
 /// How often, and how much.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,7 +89,9 @@ pub struct Counted {
     /// The minute that the windows end at.
     now: i64,
     base_currency: Arc<str>,
-    users: Numbered,
+    known_users: u32,
+    /// There when it compares.
+    users: Arc<Numbered>,
     artists: Numbered,
     events: Numbered,
     currencies: Numbered,
@@ -113,18 +99,33 @@ pub struct Counted {
     /// By the form by which names of one city are equal, and as they are spelled first.
     cities: Numbered,
     spellings: Vec<Arc<str>>,
-    /// By kind and subject.
+    part: Part,
+    /// By kind, and the subject's place in the part.
     totals: [Vec<Totals>; SubjectKind::ALL.len()],
     of_artists: Vec<Artist>,
+    /// The top lists of this part and those before it.
+    tops: BTreeMap<(SubjectKind, Line, Window), Best>,
     entitlements: HashMap<u32, Entitlement>,
 }
 
 impl Counted {
-    pub fn new(rules: &Rules, minute: Minute) -> Counted {
+    pub fn new(rules: &Rules, minute: Minute, part: Part) -> Counted {
+        Counted::of_part(minute.get(), rules.base_currency().into(), part, BTreeMap::new())
+    }
+
+    fn of_part(
+        now: i64,
+        base_currency: Arc<str>,
+        part: Part,
+        tops: BTreeMap<(SubjectKind, Line, Window), Best>,
+    ) -> Counted {
         Counted {
-            now: minute.get(),
-            base_currency: rules.base_currency().into(),
-            users: Numbered::default(),
+            now,
+            base_currency,
+            part,
+            tops,
+            known_users: 0,
+            users: Arc::default(),
             artists: Numbered::default(),
             events: Numbered::default(),
             currencies: Numbered::default(),
@@ -137,9 +138,16 @@ impl Counted {
         }
     }
 
-    /// Takes an entry and whom it credits when it is folded. `scores`: the rule of its type takes it.
-    pub fn add(&mut self, entry: &Entry<'_>, facts: &Facts<'_>, scores: bool, credited: &[Arc<str>]) -> Guest {
-        let user = self.users.number(entry.envelope.user_id);
+    /// Takes an entry, the number of its user and whom it credits when it is folded. `scores`: the rule of its type takes it.
+    pub fn add(
+        &mut self,
+        entry: &Entry<'_>,
+        facts: &Facts<'_>,
+        user: u32,
+        scores: bool,
+        credited: &[Arc<str>],
+    ) -> Guest {
+        self.known_users = self.known_users.max(user + 1);
         let event = facts.event_id().map(|id| self.events.number(id));
         let city = facts.city().and_then(fold_city).map(|(spelled, folded)| self.city(spelled, &folded));
         if let Facts::Entitlement { plan, domains, leaderboard_depth, expires_at, .. } = facts {
@@ -199,17 +207,17 @@ impl Counted {
     /// Takes what an artist got in a minute.
     pub fn add_points(&mut self, minute: Minute, artist: &str, points: [i128; 4]) {
         if points != [0; 4] {
-            let now = self.now;
-            self.artist(artist).1.add_points(minute.get(), now, points);
+            let (now, number) = (self.now, self.artists.number(artist));
+            if let Some(artist) = self.artist(number) {
+                artist.add_points(minute.get(), now, points);
+            }
         }
     }
 
+    /// Does nothing where the subject is in another part.
     fn add_to(&mut self, kind: SubjectKind, subject: u32, deed: &Deed) {
-        let subjects = &mut self.totals[kind as usize];
-        if subjects.len() <= subject as usize {
-            subjects.resize_with(subject as usize + 1, Lines::default);
-        }
-        let sums = subjects[subject as usize].at(deed.line);
+        let Some(place) = self.part.place(subject) else { return };
+        let sums = at(&mut self.totals[kind as usize], place).at(deed.line);
         windows_of(self.now, deed.minute).for_each(|window| sums[window.index()].add(1, deed.of_one()));
         if kind != SubjectKind::User {
             sums[BY_DAY].add(1, deed.of_one());
@@ -217,18 +225,16 @@ impl Counted {
     }
 
     fn add_to_artist(&mut self, artist: &str, deed: &Deed) {
-        let now = self.now;
-        let (number, artist) = self.artist(artist);
-        artist.add(deed, now);
-        self.add_to(SubjectKind::Artist, number, deed);
+        let (now, number) = (self.now, self.artists.number(artist));
+        if let Some(artist) = self.artist(number) {
+            artist.add(deed, now);
+            self.add_to(SubjectKind::Artist, number, deed);
+        }
     }
 
-    fn artist(&mut self, id: &str) -> (u32, &mut Artist) {
-        let number = self.artists.number(id);
-        if self.of_artists.len() <= number as usize {
-            self.of_artists.resize_with(number as usize + 1, Artist::default);
-        }
-        (number, &mut self.of_artists[number as usize])
+    /// `None` of an artist of another part.
+    fn artist(&mut self, number: u32) -> Option<&mut Artist> {
+        Some(at(&mut self.of_artists, self.part.place(number)?))
     }
 
     fn city(&mut self, spelled: &str, folded: &str) -> u32 {

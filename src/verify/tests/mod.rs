@@ -8,10 +8,12 @@ use proptest::prelude::*;
 use redb::backends::InMemoryBackend;
 use serde_json::{Value, json};
 
-use super::differences::Recomputed;
+use super::compact::Numbered;
+use super::differences::{Differences, Recomputed};
+use super::parts::Part;
 use super::{mediaid, recompute, treasury};
 use crate::coliseum::{Coliseum, Rules};
-use crate::event::Currency;
+use crate::event::{Currency, Facts};
 use crate::mediaid::MediaId;
 use crate::passport::{Entry, Envelope, Parsed};
 use crate::projection::Projection;
@@ -60,13 +62,13 @@ struct Rig<P: Projection, R> {
     database: Arc<redb::Database>,
     projection: Option<P>,
     setup: P::Setup,
-    recomputation: fn(&P::Setup) -> R,
+    recomputation: fn(&P::Setup, Part) -> R,
     entries: Vec<Stored>,
     committed: usize,
 }
 
 impl<P: Projection, R: Recomputed<View = P::View>> Rig<P, R> {
-    fn new(setup: P::Setup, recomputation: fn(&P::Setup) -> R) -> Rig<P, R> {
+    fn new(setup: P::Setup, recomputation: fn(&P::Setup, Part) -> R) -> Rig<P, R> {
         let database = redb::Database::builder().create_with_backend(InMemoryBackend::new()).expect("in memory");
         let mut rig = Rig {
             database: Arc::new(database),
@@ -103,15 +105,30 @@ impl<P: Projection, R: Recomputed<View = P::View>> Rig<P, R> {
     }
     /// What a view differs in from the first `count` entries.
     fn differences(&self, view: &P::View, count: usize) -> Vec<String> {
-        let mut recomputation = (self.recomputation)(&self.setup);
-        for entry in &self.entries[..count] {
-            entry.with(|entry| recomputation.add(entry)).expect("a good entry");
+        self.differences_by(1, view, count)
+    }
+    /// The same, in so many parts.
+    fn differences_by(&self, parts: u32, view: &P::View, count: usize) -> Vec<String> {
+        let mut found = Differences::default();
+        let mut recomputation = Some((self.recomputation)(&self.setup, Part::first_of(parts)));
+        while let Some(mut part) = recomputation {
+            let mut users = Numbered::default();
+            for entry in &self.entries[..count] {
+                let add = |entry: &Entry<'_>| {
+                    let facts = Facts::of_stored(entry.envelope.event_type, entry.envelope.payload);
+                    part.add(entry, &facts.expect("a good entry"), users.number(entry.envelope.user_id))
+                };
+                entry.with(add).expect("a good entry");
+            }
+            recomputation = part.compare(view, &Arc::new(users), &mut found, &mut || true);
         }
-        recomputation.differences(view)
+        found.into_told()
     }
     fn check(&mut self) {
         let view = self.view();
-        assert_eq!(self.differences(&view, self.entries.len()), [""; 0]);
+        for parts in 1..4 {
+            assert_eq!(self.differences_by(parts, &view, self.entries.len()), [""; 0], "in {parts} parts");
+        }
     }
     /// `early`: the view is made, and looked into, before the commit.
     fn flush(&mut self, early: bool) {
@@ -162,13 +179,15 @@ fn treasury() -> Rig<Treasury, treasury::Recomputation> {
 }
 
 fn mediaid() -> Rig<MediaId, mediaid::Recomputation> {
-    Rig::new(crate::mediaid::Setup { min_play_seconds: 30 }, |setup| mediaid::Recomputation::new(*setup))
+    Rig::new(crate::mediaid::Setup { min_play_seconds: 30 }, |setup, part| mediaid::Recomputation::new(*setup, part))
 }
 
 fn coliseum() -> Rig<Coliseum, recompute::Recomputation> {
     let rules = "[fx]\neur = 1.085\n[rules.\"custom.named\"]\na = 0.333333\ng = -1\n".parse().expect("TOML");
     let rules = Rules::from_toml(&rules).expect("valid rules");
-    Rig::new(rules, |rules: &Rules| recompute::Recomputation::new(Arc::new(rules.clone()), NOW.minute()))
+    let recomputation =
+        |rules: &Rules, part| recompute::Recomputation::new(Arc::new(rules.clone()), NOW.minute(), part);
+    Rig::new(rules, recomputation)
 }
 
 proptest! {
@@ -226,6 +245,15 @@ fn told_of(events: &[(Event, Event)]) -> Vec<String> {
     rig.flush(false);
     let view = rig.view();
     assert_eq!(rig.differences(&view, events.len()), before);
+    // Each part tells of its own subjects, and up to so many of each kind.
+    let is_cut = before.iter().any(|told| told.contains("more differences"));
+    for parts in (2..4).filter(|_| !is_cut) {
+        let sorted = |mut told: Vec<String>| {
+            told.sort();
+            told
+        };
+        assert_eq!(sorted(rig.differences_by(parts, &view, events.len())), sorted(before.clone()), "in {parts} parts");
+    }
     before
 }
 
