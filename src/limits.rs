@@ -69,6 +69,8 @@ pub const BLOCK_CACHE_BYTES: usize = 16 * 1024 * 1024;
 /// Pieces of the log kept for those who follow it, in bytes, what is parsed of them included: about what
 /// [`LAG_MAX_DEFAULT`] entries take, so that the last of them still finds what the first has read.
 pub const PIECE_CACHE_BYTES: usize = 48 * 1024 * 1024;
+/// The same of sealed segments, for those who build projections in step.
+pub const PAST_PIECE_CACHE_BYTES: usize = 16 * 1024 * 1024;
 /// What a piece reads of a raw segment: enough to be worth a lock, little enough that who waits for it waits briefly.
 pub const PIECE_READ_BYTES: u64 = 256 * 1024;
 /// What a scan of a raw segment reads at once.

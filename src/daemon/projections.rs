@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::event::{Currency, EVENT_TYPES};
 use crate::mediaid::{self, MediaId};
 use crate::passport::Passport;
-use crate::projection::{self, Consumers, Followed, Handle, Options, Projection, StartError};
+use crate::projection::{self, Consumers, Convoy, Followed, Handle, Options, Projection, StartError};
 use crate::treasury::{self, Treasury};
 use crate::world::World;
 
@@ -33,7 +33,8 @@ impl Projections {
         passport: &Passport,
         world: &World,
     ) -> Result<Projections, StartError> {
-        let starter = Starter { dir: data_dir.join("projections"), passport, world, options: options(config) };
+        let dir = data_dir.join("projections");
+        let starter = Starter { dir, passport, world, options: options(config), convoy: Arc::default() };
         // Side by side: each reads what it keeps in memory, which takes a second for some million users.
         let (coliseum, treasury, mediaid) = std::thread::scope(|scope| {
             let treasury = scope.spawn(|| starter.start::<Treasury>(treasury_setup(&config.scoring)));
@@ -59,12 +60,18 @@ struct Starter<'a> {
     passport: &'a Passport,
     world: &'a World,
     options: Options,
+    convoy: Arc<Convoy>,
 }
 
 impl Starter<'_> {
     fn start<P: Projection>(&self, setup: P::Setup) -> Result<Handle<P>, StartError> {
-        let Starter { dir, passport, world, options } = self;
-        let followed = Followed { log: passport.log(), watermark: passport.watermark(), log_id: passport.log_id() };
+        let Starter { dir, passport, world, options, convoy } = self;
+        let followed = Followed {
+            log: passport.log(),
+            watermark: passport.watermark(),
+            log_id: passport.log_id(),
+            convoy: Arc::clone(convoy),
+        };
         projection::start::<P>(dir, setup, followed, world, options.clone())
     }
 }

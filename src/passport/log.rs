@@ -18,7 +18,7 @@ use super::segment::{RawSegment, file_name};
 use super::watermark::Watermark;
 use super::{EntryFilter, EntrySource, Order, ReadError};
 use crate::disk::Disk;
-use crate::limits::{BLOCK_CACHE_BYTES, PIECE_CACHE_BYTES, PIECE_READ_BYTES, SCAN_READ_BYTES};
+use crate::limits::{BLOCK_CACHE_BYTES, PAST_PIECE_CACHE_BYTES, PIECE_CACHE_BYTES, PIECE_READ_BYTES, SCAN_READ_BYTES};
 use crate::units::Seq;
 
 /// One file of the log.
@@ -72,9 +72,9 @@ pub struct Log {
     replacing: Mutex<()>,
     /// The blocks read last.
     cache: Mutex<Cache<Block>>,
-    /// The pieces made last, and who makes one now.
-    pieces: Mutex<Cache<Piece>>,
-    making_piece: Mutex<()>,
+    /// The pieces made last: at the end of the log, and of sealed segments.
+    pieces: Pieces,
+    past_pieces: Pieces,
     pub(super) indexes: super::entry_index::EntryIndexes,
 }
 
@@ -93,8 +93,8 @@ impl Log {
             segments: ArcSwap::from_pointee(segments),
             replacing: Mutex::new(()),
             cache: Mutex::new(Cache::of(BLOCK_CACHE_BYTES)),
-            pieces: Mutex::new(Cache::of(PIECE_CACHE_BYTES)),
-            making_piece: Mutex::new(()),
+            pieces: Pieces::of(PIECE_CACHE_BYTES),
+            past_pieces: Pieces::of(PAST_PIECE_CACHE_BYTES),
             indexes: super::entry_index::EntryIndexes::new(log_id),
         }
     }
@@ -154,7 +154,7 @@ impl Log {
     /// Calls `each` with the entry `seq`, which the writer compares with one that has its key: what is sent again was mostly
     /// sent a moment ago, and those who follow the log have read it since.
     pub(super) fn read_sent_before(&self, seq: Seq, each: &mut dyn FnMut(Entry<'_>)) -> Result<bool, ReadError> {
-        let kept = self.pieces.lock().get(seq);
+        let kept = self.pieces.kept(seq);
         if let Some(parsed) = kept.as_ref().and_then(|piece| piece.entry(seq)) {
             each(parsed.entry);
             return Ok(true);
@@ -193,30 +193,24 @@ impl Log {
         ReadError::Damaged { file, offset: 0, seq, what: error.to_string() }
     }
 
-    /// The piece that holds `seq`, synced or about to be; of a raw segment it is made once, for all who follow.
+    /// The piece that holds `seq`, synced or about to be; it is made once for all who come about the same time. Those who
+    /// read what is long past neither wait for those at the end nor take the room of what these keep.
     pub(super) fn shared_piece(&self, seq: Seq) -> Result<Option<Arc<Piece>>, ReadError> {
-        let kept = || self.pieces.lock().get(seq);
-        if let Some(piece) = kept() {
+        if let Some(piece) = self.pieces.kept(seq) {
             return Ok(Some(piece));
         }
         let Some(segment) = self.segment_with(seq) else { return Ok(None) };
-        let raw = match segment.as_ref() {
-            Segment::Raw(raw) => raw,
-            // Whoever reads what is long past reads it alone: nobody waits for another one's place in it.
-            Segment::Sealed(sealed) => return sealed.block_with(seq)?.map(|block| self.make_piece(block)).transpose(),
-        };
-        let _one_at_a_time = self.making_piece.lock();
-        if let Some(piece) = kept() {
-            return Ok(Some(piece));
+        match segment.as_ref() {
+            Segment::Raw(raw) => {
+                self.pieces.made(seq, || self.piece_of(raw.read_batches(seq, PIECE_READ_BYTES)?.map(Block::from)))
+            }
+            Segment::Sealed(sealed) => self.past_pieces.made(seq, || self.piece_of(sealed.block_with(seq)?)),
         }
-        let Some(batches) = raw.read_batches(seq, PIECE_READ_BYTES)? else { return Ok(None) };
-        let piece = self.make_piece(Block::from(batches))?;
-        self.pieces.lock().put(piece.clone());
-        Ok(Some(piece))
     }
 
-    fn make_piece(&self, block: Block) -> Result<Arc<Piece>, ReadError> {
-        Piece::of(block, |seq, error| self.damaged(seq, error)).map(Arc::new)
+    fn piece_of(&self, block: Option<Block>) -> Result<Option<Arc<Piece>>, ReadError> {
+        let made = |block| Piece::of(block, |seq, error| self.damaged(seq, error)).map(Arc::new);
+        block.map(made).transpose()
     }
 
     /// Calls `each` with the entries of one segment, from its first up to `high`, checking all that it reads.
@@ -403,6 +397,42 @@ impl Span for Piece {
     }
     fn len_bytes(&self) -> usize {
         Piece::len_bytes(self)
+    }
+}
+
+/// Pieces that were made lately, and who makes one now.
+struct Pieces {
+    kept: Mutex<Cache<Piece>>,
+    making: Mutex<()>,
+}
+
+impl Pieces {
+    fn of(bytes_max: usize) -> Pieces {
+        Pieces { kept: Mutex::new(Cache::of(bytes_max)), making: Mutex::new(()) }
+    }
+
+    fn kept(&self, seq: Seq) -> Option<Arc<Piece>> {
+        self.kept.lock().get(seq)
+    }
+
+    /// The one that holds `seq`, made by one of those who want it.
+    fn made(
+        &self,
+        seq: Seq,
+        make: impl FnOnce() -> Result<Option<Arc<Piece>>, ReadError>,
+    ) -> Result<Option<Arc<Piece>>, ReadError> {
+        let _one_at_a_time = match self.kept(seq) {
+            Some(piece) => return Ok(Some(piece)),
+            None => self.making.lock(),
+        };
+        if let Some(piece) = self.kept(seq) {
+            return Ok(Some(piece));
+        }
+        let made = make()?;
+        if let Some(piece) = &made {
+            self.kept.lock().put(piece.clone());
+        }
+        Ok(made)
     }
 }
 

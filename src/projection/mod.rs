@@ -25,6 +25,7 @@
 //! | `runner` | the thread: commands, publishing, waiting |
 //! | `stepped` | the same parts without a thread, for whoever takes the steps |
 //! | `versions` | which file serves at start; the rebuild beside it, the swap |
+//! | `convoy` | rebuilds of several projections in step |
 //! | `follower` | keeps a fold going behind the log, whatever fails under it |
 //! | `fold` | a projection, its file, and the seq that both have come to |
 //! | `flushing` | what is written and committed while the fold goes on |
@@ -38,6 +39,7 @@ mod backoff;
 mod checkpoint;
 mod consumer;
 mod contain;
+mod convoy;
 mod dead_letters;
 mod flushing;
 mod fold;
@@ -61,6 +63,7 @@ mod tests;
 #[doc(hidden)]
 pub use checkpoint::is_checkpoint;
 pub use consumer::{AppliedSeqs, Consumer, Consumers};
+pub use convoy::Convoy;
 pub use dead_letters::DeadLetter;
 pub use handle::{ConsumerStatus, Handle, NotFound, StartError};
 pub use options::Options;
@@ -170,6 +173,8 @@ pub struct Followed {
     pub log: Arc<dyn EntrySource>,
     pub watermark: Arc<Watermark>,
     pub log_id: [u8; 16],
+    /// With the other projections of it.
+    pub convoy: Arc<Convoy>,
 }
 
 /// What every part of one projection's runner is given.
@@ -179,6 +184,7 @@ struct Wiring {
     clock: Arc<dyn Clock>,
     disk: Arc<dyn Disk>,
     log_id: [u8; 16],
+    convoy: Arc<Convoy>,
     /// `projections/<NAME>`.
     dir: PathBuf,
     options: Options,
@@ -188,9 +194,9 @@ struct Wiring {
 
 impl Wiring {
     fn new(dir: PathBuf, followed: Followed, world: &World, options: Options, has_threads: bool) -> Wiring {
-        let Followed { log, watermark, log_id } = followed;
+        let Followed { log, watermark, log_id, convoy } = followed;
         let (clock, disk) = (world.clock.clone(), world.disk.clone());
-        Wiring { log, watermark, clock, disk, log_id, dir, options, has_threads }
+        Wiring { log, watermark, clock, disk, log_id, convoy, dir, options, has_threads }
     }
 
     /// The time since an instant of the same clock.

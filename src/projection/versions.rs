@@ -21,6 +21,7 @@ use parking_lot::Mutex;
 
 use super::checkpoint::Checkpoint;
 use super::contain::contain;
+use super::convoy::Member;
 use super::fold::{Fold, LoadError};
 use super::follower::{Follower, Step};
 use super::handle::{Handle, Shared, StartError};
@@ -34,6 +35,8 @@ use crate::world::World;
 
 /// How long a built file that could not be synced waits for the next go.
 const HAND_OVER_RETRY: Duration = Duration::from_millis(100);
+/// How long a build that is far ahead of others lets them come nearer before it looks again.
+const CONVOY_PAUSE: Duration = Duration::from_millis(5);
 
 /// Starts a projection under `dir` (the directory `projections/`): opens or makes its file, gives it a first view, and
 /// sets its thread going. Blocks for as long as the file takes to open, which does not depend on the log's length.
@@ -251,7 +254,9 @@ impl<P: Projection> Building<P> {
         let shared = Arc::new(BuildingShared::default());
         let (wake, woken) = bounded(1);
         let (done, built) = bounded(1);
-        let builder = Builder { follower, wiring: Arc::clone(wiring), shared: Arc::clone(&shared), woken, done };
+        let member = wiring.convoy.join();
+        let builder =
+            Builder { follower, wiring: Arc::clone(wiring), member, shared: Arc::clone(&shared), woken, done };
         let thread = thread::Builder::new().name(format!("build-{}", P::NAME)).spawn(move || builder.run())?;
         Ok(Building { shared, wake, built, thread })
     }
@@ -284,6 +289,7 @@ impl<P: Projection> Building<P> {
 struct Builder<P: Projection> {
     follower: Follower<P>,
     wiring: Arc<Wiring>,
+    member: Member,
     shared: Arc<BuildingShared>,
     woken: Receiver<()>,
     done: Sender<Box<Follower<P>>>,
@@ -302,13 +308,16 @@ impl<P: Projection> Builder<P> {
                 self.follower.distrust(panic);
                 Step::More
             });
-            self.report();
+            let applied = self.report();
             match step {
                 Step::CaughtUp => {
                     if contain(|| self.follower.checkpoint()).flatten().is_ok() {
                         return self.hand_over();
                     }
                     self.pause(HAND_OVER_RETRY);
+                }
+                Step::More if self.member.is_far_ahead(applied, self.wiring.clock.instant()) => {
+                    self.pause(CONVOY_PAUSE)
                 }
                 Step::More | Step::Lost(_) => {}
                 Step::Wait(until) => self.pause(until.saturating_duration_since(self.wiring.clock.instant())),
@@ -321,10 +330,12 @@ impl<P: Projection> Builder<P> {
         let _ = self.woken.recv_timeout(wait);
     }
 
-    fn report(&self) {
+    /// Tells others how far it is.
+    fn report(&self) -> Seq {
         let applied = self.follower.fold().map_or(Seq::ZERO, Fold::applied);
         self.shared.applied.store(applied.get(), Ordering::Relaxed);
         *self.shared.trouble.lock() = self.follower.trouble().map(str::to_owned);
+        applied
     }
 
     fn hand_over(self) {

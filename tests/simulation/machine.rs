@@ -127,7 +127,8 @@ impl Machine {
     /// Starts the process. What the log holds is not judged yet.
     pub fn start(&self) -> Result<Process, Refusal> {
         let log = Passport::open(&Machine::options(passport_dir()), &self.world).map_err(Refusal::Log)?;
-        let followed = Followed { log: log.log(), watermark: log.watermark(), log_id: log.log_id() };
+        let (watermark, log_id) = (log.watermark(), log.log_id());
+        let followed = Followed { log: log.log(), watermark, log_id, convoy: Arc::default() };
         let options = Options {
             cache_bytes: 1024 * 1024,
             flush_entries: 16,

@@ -56,6 +56,19 @@ fn a_piece_of_the_growing_end_is_made_once_and_says_nothing_of_what_comes() {
 }
 
 #[test]
+fn a_piece_of_a_sealed_segment_is_made_once_for_those_in_step() {
+    let dir = tempfile::tempdir().expect("a directory");
+    fill_segments(dir.path(), 2_000);
+    let passport = open(dir.path()).expect("opens");
+    let log = passport.log();
+    assert!(log.is_sealed(Seq::new(1)));
+    let made = |after: u64| log.piece(Seq::new(after)).expect("readable").expect("it is durable");
+    let first = made(0);
+    assert!(Arc::ptr_eq(&first, &made(0)), "the second one to come finds it made");
+    assert!(!Arc::ptr_eq(&first, &made(first.last_seq().get())));
+}
+
+#[test]
 fn a_payload_that_does_not_read_is_the_trouble_of_its_entry() {
     let parsed = Parsed::of(Entry { seq: Seq::new(7), envelope: envelope("k", "u", "{}") });
     assert!(parsed.facts.is_err(), "a vote names its artist");

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::testing::{Faults, FaultyDisk, MemoryLog, Rules, Sums, SumsView, recompute};
-use super::{Followed, Handle, NotFound, Options, StartError, start};
+use super::{Convoy, Followed, Handle, NotFound, Options, StartError, start};
 use crate::clock::ManualClock;
 use crate::units::{Minute, Seq, Timestamp};
 use crate::world::World;
@@ -32,6 +32,7 @@ struct Bench {
     clock: Arc<ManualClock>,
     rules: Rules,
     options: Options,
+    convoy: Arc<Convoy>,
     faults: Option<Arc<Faults>>,
 }
 
@@ -52,6 +53,7 @@ impl Bench {
             clock: Arc::new(ManualClock::new(Minute::new(1000).start())),
             rules: Rules::new(1),
             options,
+            convoy: Arc::default(),
             faults: None,
         }
     }
@@ -74,7 +76,7 @@ impl Bench {
 
     fn try_start_on(&self, log_id: [u8; 16]) -> Result<Handle<Sums>, StartError> {
         let watermark = Arc::clone(&self.log.watermark);
-        let followed = Followed { log: self.log.clone(), watermark, log_id };
+        let followed = Followed { log: self.log.clone(), watermark, log_id, convoy: self.convoy.clone() };
         let world = World::with_clock(self.clock.clone());
         let world = match &self.faults {
             Some(faults) => World { disk: Arc::new(FaultyDisk(Arc::clone(faults))), ..world },

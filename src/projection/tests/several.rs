@@ -57,9 +57,10 @@ impl Pair {
     }
 
     fn start(&self) -> (Handle<Sums>, Handle<Others>, Consumers) {
-        let Bench { dir, log, clock, options, .. } = &self.bench;
+        let Bench { dir, log, clock, options, convoy, .. } = &self.bench;
         let sums = self.bench.start();
-        let followed = Followed { log: log.clone(), watermark: Arc::clone(&log.watermark), log_id: LOG_ID };
+        let watermark = Arc::clone(&log.watermark);
+        let followed = Followed { log: log.clone(), watermark, log_id: LOG_ID, convoy: convoy.clone() };
         let world = World::with_clock(clock.clone());
         let others = start(dir.path(), self.other_rules.clone(), followed, &world, options.clone()).unwrap();
         let all = Consumers::new(vec![Arc::new(sums.clone()), Arc::new(others.clone())]);
