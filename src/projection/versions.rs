@@ -304,20 +304,21 @@ impl<P: Projection> Builder<P> {
                 }
                 return;
             }
+            if self.member.is_far_ahead(self.applied(), self.wiring.clock.instant()) {
+                self.pause(CONVOY_PAUSE);
+                continue;
+            }
             let step = contain(|| self.follower.step()).unwrap_or_else(|panic| {
                 self.follower.distrust(panic);
                 Step::More
             });
-            let applied = self.report();
+            self.report();
             match step {
                 Step::CaughtUp => {
                     if contain(|| self.follower.checkpoint()).flatten().is_ok() {
                         return self.hand_over();
                     }
                     self.pause(HAND_OVER_RETRY);
-                }
-                Step::More if self.member.is_far_ahead(applied, self.wiring.clock.instant()) => {
-                    self.pause(CONVOY_PAUSE)
                 }
                 Step::More | Step::Lost(_) => {}
                 Step::Wait(until) => self.pause(until.saturating_duration_since(self.wiring.clock.instant())),
@@ -330,12 +331,13 @@ impl<P: Projection> Builder<P> {
         let _ = self.woken.recv_timeout(wait);
     }
 
-    /// Tells others how far it is.
-    fn report(&self) -> Seq {
-        let applied = self.follower.fold().map_or(Seq::ZERO, Fold::applied);
-        self.shared.applied.store(applied.get(), Ordering::Relaxed);
+    fn applied(&self) -> Seq {
+        self.follower.fold().map_or(Seq::ZERO, Fold::applied)
+    }
+
+    fn report(&self) {
+        self.shared.applied.store(self.applied().get(), Ordering::Relaxed);
         *self.shared.trouble.lock() = self.follower.trouble().map(str::to_owned);
-        applied
     }
 
     fn hand_over(self) {
