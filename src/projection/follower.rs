@@ -94,6 +94,11 @@ impl<P: Projection> Follower<P> {
         }
     }
 
+    /// From now on under other options.
+    pub fn go_on_with(&mut self, wiring: &Arc<Wiring>) {
+        self.wiring = Arc::clone(wiring);
+    }
+
     pub fn fold(&self) -> Option<&Fold<P>> {
         self.fold.as_ref()
     }

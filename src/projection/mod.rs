@@ -178,6 +178,7 @@ pub struct Followed {
 }
 
 /// What every part of one projection's runner is given.
+#[derive(Clone)]
 struct Wiring {
     log: Arc<dyn EntrySource>,
     watermark: Arc<Watermark>,
@@ -197,6 +198,11 @@ impl Wiring {
         let Followed { log, watermark, log_id, convoy } = followed;
         let (clock, disk) = (world.clock.clone(), world.disk.clone());
         Wiring { log, watermark, clock, disk, log_id, convoy, dir, options, has_threads }
+    }
+
+    /// The same for a file that nobody reads yet: a crash may cost more of the work than where somebody waits for a start.
+    fn of_building(&self) -> Wiring {
+        Wiring { options: self.options.of_building(), ..self.clone() }
     }
 
     /// The time since an instant of the same clock.

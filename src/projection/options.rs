@@ -36,6 +36,14 @@ pub struct Options {
     pub integrity_check_bytes_max: u64,
 }
 
+impl Options {
+    /// The same for a file that nobody reads yet: fewer and larger flushes write and merge less, and wait less for the disk.
+    pub(super) fn of_building(&self) -> Options {
+        let (flush_entries, sync_entries) = (self.flush_entries * 2, self.sync_entries * 2);
+        Options { flush_entries, sync_entries, flush_interval: self.sync_interval, ..self.clone() }
+    }
+}
+
 impl Default for Options {
     fn default() -> Options {
         Options {

@@ -250,7 +250,7 @@ impl<P: Projection> Building<P> {
         if afresh {
             store::remove(wiring.disk.as_ref(), &path)?;
         }
-        let follower = Follower::building(path, Arc::clone(wanted), Arc::clone(wiring));
+        let follower = Follower::building(path, Arc::clone(wanted), Arc::new(wiring.of_building()));
         let shared = Arc::new(BuildingShared::default());
         let (wake, woken) = bounded(1);
         let (done, built) = bounded(1);
@@ -341,7 +341,8 @@ impl<P: Projection> Builder<P> {
     }
 
     fn hand_over(self) {
-        let Builder { follower, wiring, done, .. } = self;
+        let Builder { mut follower, wiring, done, .. } = self;
+        follower.go_on_with(&wiring);
         // The one who waited for it may be stopping; then the file is gone on with at the next start.
         let _ = done.send(Box::new(follower));
         wiring.watermark.nudge();
