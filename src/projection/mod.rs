@@ -200,9 +200,8 @@ impl Wiring {
         Wiring { log, watermark, clock, disk, log_id, convoy, dir, options, has_threads }
     }
 
-    /// The same for a file that nobody reads yet: a crash may cost more of the work than where somebody waits for a start.
-    fn of_building(&self) -> Wiring {
-        Wiring { options: self.options.of_building(), ..self.clone() }
+    fn with_options(&self, options: Options) -> Wiring {
+        Wiring { options, ..self.clone() }
     }
 
     /// The time since an instant of the same clock.

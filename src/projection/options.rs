@@ -36,11 +36,23 @@ pub struct Options {
     pub integrity_check_bytes_max: u64,
 }
 
+/// Longer than a start takes.
+const NOT_SOON: Duration = Duration::from_secs(3600);
+
 impl Options {
     /// The same for a file that nobody reads yet: fewer and larger flushes write and merge less, and wait less for the disk.
     pub(super) fn of_building(&self) -> Options {
         let (flush_entries, sync_entries) = (self.flush_entries * 2, self.sync_entries * 2);
         Options { flush_entries, sync_entries, flush_interval: self.sync_interval, ..self.clone() }
+    }
+
+    /// The same on the way to where the log ended at a start: being ready waits for that, and for no flush. `None` where it
+    /// is far: what a crash leaves is two flushes at most, the one on its way and what came behind it.
+    pub(super) fn of_start(&self, entries: u64) -> Option<Options> {
+        let (flush_entries, sync_entries) = (self.flush_entries * 3, u64::MAX);
+        let (flush_interval, sync_interval) = (NOT_SOON, NOT_SOON);
+        let is_near = entries < flush_entries;
+        is_near.then(|| Options { flush_entries, sync_entries, flush_interval, sync_interval, ..self.clone() })
     }
 }
 

@@ -60,6 +60,8 @@ pub(super) struct Runner<P: Projection> {
     folded_at: Instant,
     /// The end of the log at the start: having come there is being ready.
     target: Seq,
+    /// The serving file is on its way there, and is not flushed until it has come there.
+    holds_flushes: bool,
     /// The serving file was made at this start, so that coming to the target is a rebuild.
     is_new: bool,
     is_stopping: bool,
@@ -71,13 +73,18 @@ impl<P: Projection> Runner<P> {
         wanted: Arc<Identity<P>>,
         shared: Arc<Shared<P>>,
         commands: Receiver<Command>,
-        serving: Follower<P>,
+        mut serving: Follower<P>,
         target: Seq,
     ) -> Runner<P> {
         let (applied, minute) =
             serving.fold().map_or((Seq::ZERO, Minute::default()), |fold| (fold.applied(), fold.minute()));
         let shown = Shown { applied, minute, at: Instant::now(), cost: Duration::ZERO, is_stale: false };
         let is_new = applied == Seq::ZERO;
+        let of_start = wiring.options.of_start(target.get().saturating_sub(applied.get()));
+        let holds_flushes = of_start.is_some();
+        if let Some(options) = of_start {
+            serving.go_on_with(&Arc::new(wiring.with_options(options)));
+        }
         let mut runner = Runner {
             wiring,
             wanted,
@@ -88,6 +95,7 @@ impl<P: Projection> Runner<P> {
             shown,
             folded_at: Instant::now(),
             target,
+            holds_flushes,
             is_new,
             is_stopping: false,
         };
@@ -132,6 +140,10 @@ impl<P: Projection> Runner<P> {
         let step = self.serving.step();
         if self.applied() != before {
             self.folded_at = Instant::now();
+        }
+        if self.holds_flushes && self.applied() >= Some(self.target) {
+            self.holds_flushes = false;
+            self.serving.go_on_with(&self.wiring);
         }
         if let Step::Lost(why) = &step
             && self.building.is_none()

@@ -250,7 +250,8 @@ impl<P: Projection> Building<P> {
         if afresh {
             store::remove(wiring.disk.as_ref(), &path)?;
         }
-        let follower = Follower::building(path, Arc::clone(wanted), Arc::new(wiring.of_building()));
+        let of_building = Arc::new(wiring.with_options(wiring.options.of_building()));
+        let follower = Follower::building(path, Arc::clone(wanted), of_building);
         let shared = Arc::new(BuildingShared::default());
         let (wake, woken) = bounded(1);
         let (done, built) = bounded(1);

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::testing::{Faults, FaultyDisk, MemoryLog, Rules, Sums, SumsView, recompute};
-use super::{Convoy, Followed, Handle, NotFound, Options, StartError, start};
+use super::{Convoy, Followed, Handle, NotFound, Options, Progress, StartError, Stepped, start};
 use crate::clock::ManualClock;
 use crate::units::{Minute, Seq, Timestamp};
 use crate::world::World;
@@ -146,4 +146,25 @@ fn spoil(path: &Path, spoil: impl Fn(&mut Vec<u8>)) {
     let mut bytes = std::fs::read(path).unwrap();
     spoil(&mut bytes);
     std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_start_comes_to_its_target_before_it_flushes_unless_that_is_far() {
+    let mut bench = Bench::with_entries(25);
+    bench.options.flush_entries = 10;
+    let Bench { dir, log, clock, rules, options, convoy, .. } = &bench;
+    let followed =
+        Followed { log: log.clone(), watermark: log.watermark.clone(), log_id: LOG_ID, convoy: convoy.clone() };
+    let world = World::with_clock(clock.clone());
+    let mut stepped = Stepped::<Sums>::open(dir.path(), rules.clone(), followed, &world, options.clone()).unwrap();
+    let uncommitted = |stepped: &Stepped<Sums>| stepped.serving.fold().unwrap().uncommitted();
+    let of_start = options.of_start(25).expect("less than three flushes");
+    let usual = Arc::clone(&stepped.wiring);
+    stepped.serving.go_on_with(&Arc::new(usual.with_options(of_start)));
+    while stepped.step() != Progress::CaughtUp {}
+    assert_eq!(uncommitted(&stepped), 25);
+    stepped.serving.go_on_with(&usual);
+    stepped.step();
+    assert_eq!(uncommitted(&stepped), 0);
+    assert!(options.of_start(30).is_none(), "a crash on a long way would lose it all");
 }
