@@ -92,7 +92,8 @@ fn verify(call: Call<Api>) -> LaterAnswer {
             let head = api.log.durable();
             let mut gone = false;
             let mut show = |progress: Progress| {
-                gone = writer.write(progress.to_line().as_bytes()).is_err();
+                // At once: it is shown, and a client that has gone is noticed.
+                gone = writer.write(progress.to_line().as_bytes()).and_then(|()| writer.flush()).is_err();
                 !gone
             };
             if !wait_for_projections(&api, head, &mut show) {

@@ -129,6 +129,14 @@ impl Encoder {
             Encoder::Zstd(encoder) => encoder.get_mut(),
         }
     }
+    /// Puts out all that was written.
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Encoder::Identity(_) => Ok(()),
+            Encoder::Gzip(encoder) => encoder.flush(),
+            Encoder::Zstd(encoder) => encoder.flush(),
+        }
+    }
     fn finish(self) -> io::Result<Vec<u8>> {
         match self {
             Encoder::Identity(out) => Ok(out),
@@ -147,6 +155,13 @@ impl LineWriter {
             self.pieces.blocking_send(piece.into()).map_err(|_| Gone)?;
         }
         Ok(())
+    }
+
+    /// Sends what was written so far: for lines that somebody waits for.
+    pub fn flush(&mut self) -> Result<(), Gone> {
+        self.encoder.flush().map_err(|_| Gone)?;
+        let piece = std::mem::take(self.encoder.out());
+        if piece.is_empty() { Ok(()) } else { self.pieces.blocking_send(piece.into()).map_err(|_| Gone) }
     }
 
     /// Ends the export in order. Without it the client's connection breaks.
