@@ -234,6 +234,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn lines_that_are_flushed_are_there_to_be_read_in_whatever_coding() {
+        for coding in [Coding::Identity, Coding::Gzip, Coding::Zstd] {
+            let (pieces, mut sent) = mpsc::channel(4);
+            let encoder = Encoder::new(coding).expect("it is set up");
+            let mut lines = LineWriter { pieces, finished: Arc::default(), encoder };
+            lines.write(b"a line\n").expect("somebody listens");
+            assert!(sent.try_recv().is_err(), "little is gathered");
+            lines.flush().expect("somebody listens");
+            let piece = sent.try_recv().expect("it is on its way");
+            let mut read: Box<dyn io::Read> = match coding {
+                Coding::Identity => Box::new(&piece[..]),
+                Coding::Gzip => Box::new(flate2::read::GzDecoder::new(&piece[..])),
+                Coding::Zstd => Box::new(zstd::Decoder::new(&piece[..]).expect("a frame")),
+            };
+            let mut text = [0; 7];
+            read.read_exact(&mut text).expect("all of it");
+            assert_eq!(&text, b"a line\n");
+            drop(sent);
+            lines.write(b"another\n").expect("it is gathered");
+            assert!(lines.flush().is_err(), "nobody listens any more");
+        }
+    }
+
+    #[test]
     fn an_event_is_framed_line_by_line() {
         assert_eq!(frame(Some(7), "{}"), "id: 7\ndata: {}\n\n");
         assert_eq!(frame(None, "a\nb"), "data: a\ndata: b\n\n");
