@@ -34,8 +34,9 @@ Reads the whole log, live or not: checksums, the chain of batches, seq without a
 each projection against a plain recomputation. Of a snapshot: its manifest, every digest, and the log in it. Exit codes:
 0 all good; 1 damage, which is named with its file, offset and seq; 2 usage.
 
-The daemon does it: it answers meanwhile, and takes a gigabyte or two more. The projections are recomputed in parts, for which
-the log is read once for each four million entries: that is some five minutes for ten million. Ctrl-C stops it.")]
+Of a data directory the daemon does it: it answers meanwhile, and takes a gigabyte or two more. The projections are recomputed
+in parts, for which the log is read once for each four million entries: that is some five minutes for ten million. Ctrl-C
+stops it.")]
 pub struct VerifyArgs {
     /// A snapshot, or a data directory in the place of --data-dir
     #[arg(value_name = "DIR", conflicts_with = "data_dir")]

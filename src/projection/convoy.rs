@@ -1,7 +1,7 @@
 //! Those who build from the start of the log, in step: what one of them has read and parsed, the others still find.
 //!
-//! Who is far ahead of another waits for it, as long as that one moves. Each is as ready as before when the last of them is,
-//! and all of them sooner.
+//! Who is far ahead of another waits for it, as long as that one moves. It owns nothing but where each of them is, so a crash
+//! leaves nothing of it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::units::Seq;
 
 /// Entries that one may be ahead: what the log keeps of what it has parsed has room for some times as many.
 const AHEAD_MAX: u64 = 8_192;
-/// Nobody waits for one who has stood still for so long: it is held up, and says so. A flush takes less.
+/// Nobody waits for one who has stood still for so long: it is held up, and says so. A flush mostly takes less.
 const STANDSTILL: Duration = Duration::from_secs(5);
 
 /// Shared by the projections of one log.

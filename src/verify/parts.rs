@@ -1,6 +1,6 @@
 //! In how many parts a projection is recomputed, so that memory holds one of them: the log is read once for each.
 
-/// Entries that a part may have. A subject takes some hundred bytes, and an entry some hundred.
+/// Entries that a part may have on average: some hundred bytes each, together with what is kept of its subjects.
 const PART_ENTRIES: u64 = 4_000_000;
 
 /// One of the parts that subjects fall into by their numbers: in each are old and new ones, so busy and quiet ones.

@@ -48,7 +48,8 @@ struct Sums {
     before: [Points; 3],
 }
 
-/// Boards, profiles and line-ups are recomputed with the first part: they take little memory.
+/// Boards, profiles and line-ups are small: each part has all of them, since late line-ups credit its artists too, and the
+/// first one compares them.
 pub struct Recomputation {
     rules: Arc<Rules>,
     minute: Minute,
